@@ -1,0 +1,77 @@
+/**
+ * Runtime helpers that rows may call, with their signatures. The cpu pointer is always the first WebAssembly
+ * parameter and is not listed. Letters: i = i32, l = i64, v = v128. Each family adds its own table here.
+ */
+export interface HelperSpec {
+  readonly name: string;
+  readonly params: string;
+  /** '' for none. */
+  readonly result: string;
+  /** Arithmetic flags must be explicit (cc_op = 0, bits in cc_x) before the call. */
+  readonly flags?: boolean;
+  readonly about: string;
+}
+
+const helper = (signature: string, about: string, attrs: { flags?: boolean } = {}): HelperSpec => {
+  const m = /^(\w+)\(([ilv]*)\):([ilv]?)$/.exec(signature);
+  if (!m) throw new Error(`helper signature ${signature}: not name(ilv):ilv`);
+  return { name: m[1]!, params: m[2]!, result: m[3]!, about, ...attrs };
+};
+
+/** Control transfers, segments, system registers: src/runtime/. Status results: 0 done, 1 a fault is recorded. */
+const SYSTEM: readonly HelperSpec[] = [
+  helper('load_segment(ii):i', 'MOV/POP to a segment register: (segment number, selector)'),
+  helper('load_far_segment(iii):i', 'LDS, LES, ...: (segment number, selector, unused)'),
+  helper('far_jump(ilil):i', 'JMP far: (selector, offset, operand size bits, next rip)', { flags: true }),
+  helper('far_call(ilil):i', 'CALL far: (selector, offset, operand size bits, next rip)', { flags: true }),
+  helper('far_return(ii):i', 'RETF: (operand size bits, bytes to release)', { flags: true }),
+  helper('interrupt_return(il):i', 'IRET: (operand size bits, next rip)', { flags: true }),
+  helper('software_interrupt(iil):i', 'INT n: (vector, 0 INT n | 1 INT3/INTO | 2 INT1, next rip)', { flags: true }),
+  helper('syscall(l):i', 'SYSCALL: (next rip)', { flags: true }),
+  helper('sysret(i):i', 'SYSRET: (operand size bits)', { flags: true }),
+  helper('sysenter():i', 'SYSENTER', { flags: true }),
+  helper('sysexit(i):i', 'SYSEXIT: (operand size bits)', { flags: true }),
+  helper('push_flags(i):i', 'PUSHF: (operand size bits)', { flags: true }),
+  helper('pop_flags(i):i', 'POPF: (operand size bits)', { flags: true }),
+  helper('clear_interrupt_flag():i', 'CLI'),
+  helper('set_interrupt_flag():i', 'STI'),
+  helper('halt(l):i', 'HLT: (next rip)'),
+  helper('read_cr(i):l', 'MOV from CRn: privilege already checked, number valid'),
+  helper('write_cr(il):i', 'MOV to CRn: (number, value)'),
+  helper('read_dr(i):i', 'MOV from DRn: checks, value left in scratch[0]'),
+  helper('write_dr(il):i', 'MOV to DRn'),
+  helper('clear_task_switched():i', 'CLTS'),
+  helper('load_machine_status(i):i', 'LMSW'),
+  helper('load_gdtr(il):i', 'LGDT: (limit, base)'),
+  helper('load_idtr(il):i', 'LIDT: (limit, base)'),
+  helper('load_ldtr(i):i', 'LLDT'),
+  helper('load_tr(i):i', 'LTR'),
+  helper('store_system_check():i', 'SGDT, SIDT, SLDT, STR, SMSW: #GP under UMIP'),
+  helper('access_rights(i):i', 'LAR: attributes bits 8-23 of the descriptor in place, or 0 if not accessible'),
+  helper('segment_limit(i):l', 'LSL: limit | 1 << 32, or 0 if not accessible'),
+  helper('verify_segment(ii):i', 'VERR (0), VERW (1): 1 if accessible'),
+  helper('invlpg(l):i', 'INVLPG: (linear address)'),
+  helper('invpcid(ill):i', 'INVPCID: (type, descriptor low, high)'),
+  helper('read_msr():i', 'RDMSR'),
+  helper('write_msr():i', 'WRMSR'),
+  helper('cpuid():', 'CPUID'),
+  helper('read_tsc():i', 'RDTSC: writes eax, edx'),
+  helper('read_tscp():i', 'RDTSCP'),
+  helper('read_pmc():i', 'RDPMC'),
+  helper('read_xcr():i', 'XGETBV'),
+  helper('write_xcr():i', 'XSETBV'),
+  helper('swapgs():i', 'SWAPGS'),
+  helper('rw_fs_gs_base(iil):i', 'RDFSBASE ... : checks for FSGSBASE (0 fs, 1 gs; 0 read, 1 write; value)'),
+  helper('io_in(ii):i', 'IN: (port, width bits): permission, then value in scratch[0]'),
+  helper('io_out(iil):i', 'OUT: (port, width bits, value)'),
+  helper('io_ins(iil):i', 'INS permission and value to scratch[0]: (port, width bits, 0)'),
+  helper('bound_fault():i', 'raises #BR'),
+  helper('undefined_opcode():i', 'raises #UD'),
+  helper('enter_frame(iil):i', 'ENTER with a level above 0: (operand size bits, level, allocation)'),
+  helper('vmcall():i', 'VMCALL/VMMCALL as a hypercall to the monitor'),
+  helper('wbinvd():i', 'WBINVD, INVD: privilege only'),
+  helper('monitor(l):i', 'MONITOR: (linear address)'),
+  helper('mwait():i', 'MWAIT'),
+];
+
+export const HELPERS: readonly HelperSpec[] = [...SYSTEM];
