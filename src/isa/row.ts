@@ -163,12 +163,10 @@ function parseEncoding(text: string): Encoding {
     prefix = tokens.shift() as MandatoryPrefix;
   }
   let map: 0 | 1 | 2 | 3 = 0;
-  if (tokens[0] === '0F' && tokens.length > 1 && /^[0-9A-F]{2}/.test(tokens[1]!)) {
-    tokens.shift();
-    map = 1;
-    if ((tokens[0] === '38' || tokens[0] === '3A') && /^[0-9A-F]{2}/.test(tokens[1] ?? '')) {
-      map = tokens.shift() === '38' ? 2 : 3;
-    }
+  const escape = /^0F (38 |3A )?(?=[0-9A-F]{2})/.exec(tokens.join(' '));
+  if (escape) {
+    map = escape[1] === undefined ? 1 : escape[1] === '38 ' ? 2 : 3;
+    tokens.splice(0, map === 1 ? 1 : 2);
   }
   const op = tokens.shift() ?? '';
   const m = /^([0-9A-F]{2})(\+r)?$/.exec(op);
