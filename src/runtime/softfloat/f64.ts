@@ -1,0 +1,171 @@
+// binary64 operations with SSE semantics: what ADDSD, MULSD, ... compute on one element. Operands and
+// results are bit patterns; the environment is set up with sse_begin and the flags are in Fp.flags.
+
+import { coreAdd, coreDiv, coreFma, coreMul, coreSqrt } from './core';
+import { DE, Fp, IE, PE, QNAN, raise, SNAN, ZERO } from './env';
+import { resFromA, toIntegral, toSigned, toSignedTruncated, toUnsigned, toUnsignedTruncated } from './integer';
+import { nan64, nan64of3, nanAB } from './nan';
+import { A, a32, a64, ab64, aInteger, aMagnitude, aToB, aToC, C } from './operand';
+import { pack64 } from './round';
+
+/** a + b. */
+export function f64_add(a: u64, b: u64): u64 {
+  ab64(a, b);
+  if (nanAB()) return nan64(a, b);
+  coreAdd(0);
+  return pack64();
+}
+
+/** a - b. */
+export function f64_sub(a: u64, b: u64): u64 {
+  ab64(a, b);
+  if (nanAB()) return nan64(a, b);
+  coreAdd(1);
+  return pack64();
+}
+
+/** a * b. */
+export function f64_mul(a: u64, b: u64): u64 {
+  ab64(a, b);
+  if (nanAB()) return nan64(a, b);
+  coreMul();
+  return pack64();
+}
+
+/** a / b. */
+export function f64_div(a: u64, b: u64): u64 {
+  ab64(a, b);
+  if (nanAB()) return nan64(a, b);
+  coreDiv();
+  return pack64();
+}
+
+/** Square root. */
+export function f64_sqrt(a: u64): u64 {
+  a64(a);
+  if (A.kind >= QNAN) return quieted(a);
+  coreSqrt();
+  return pack64();
+}
+
+/** The NaN a, unpacked in A, quieted; IE if it was signalling. */
+function quieted(a: u64): u64 {
+  if (A.kind == SNAN) raise(IE);
+  return a | 0x8000000000000;
+}
+
+/**
+ * a * b + c with one rounding. The instruction's forms 132, 213 and 231 differ only in which operand is which; a NaN
+ * is taken in the order a, b, c. FMSUB and the FNM forms negate with f64_fma_signed.
+ */
+export function f64_fma(a: u64, b: u64, c: u64): u64 {
+  return f64_fma_signed(a, b, c, 0);
+}
+
+/** (-1)^(s & 1) * a * b + (-1)^(s >> 1) * c: s = 0 FMADD, 2 FMSUB, 1 FNMADD, 3 FNMSUB. A NaN keeps its sign. */
+export function f64_fma_signed(a: u64, b: u64, c: u64, s: i32): u64 {
+  a64(c);
+  aToC();
+  a64(b);
+  aToB();
+  a64(a);
+  if (nanAB() || C.kind >= QNAN) return nan64of3(a, b, c);
+  A.sign ^= s & 1;
+  C.sign ^= s >> 1;
+  coreFma();
+  return pack64();
+}
+
+/**
+ * ROUNDSD: a rounded to an integral value. imm: bits 0-1 rounding mode, bit 2 use MXCSR's instead, bit 3 no PE.
+ */
+export function f64_round(a: u64, imm: i32): u64 {
+  a64(a);
+  if (A.kind >= QNAN) return quieted(a);
+  const mode = Fp.rounding;
+  if ((imm & 4) == 0) Fp.rounding = imm & 3;
+  const inexact = toIntegral();
+  Fp.rounding = mode;
+  if (inexact && (imm & 8) == 0) raise(PE);
+  return A.kind == ZERO ? a & 0x8000000000000000 : pack64();
+}
+
+/** Signed 32-bit integer in the current rounding mode, or 0x80000000 and IE. */
+export function f64_to_i32(a: u64): i32 {
+  a64(a);
+  return i32(toSigned(32));
+}
+
+/** Signed 64-bit integer in the current rounding mode, or 1 << 63 and IE. */
+export function f64_to_i64(a: u64): i64 {
+  a64(a);
+  return toSigned(64);
+}
+
+/** Signed 32-bit integer, truncated. */
+export function f64_to_i32_trunc(a: u64): i32 {
+  a64(a);
+  return i32(toSignedTruncated(32));
+}
+
+/** Signed 64-bit integer, truncated. */
+export function f64_to_i64_trunc(a: u64): i64 {
+  a64(a);
+  return toSignedTruncated(64);
+}
+
+/** Unsigned 32-bit integer in the current rounding mode, or all ones and IE (AVX-512). */
+export function f64_to_u32(a: u64): u32 {
+  a64(a);
+  return u32(toUnsigned(32));
+}
+
+/** Unsigned 64-bit integer in the current rounding mode, or all ones and IE (AVX-512). */
+export function f64_to_u64(a: u64): u64 {
+  a64(a);
+  return toUnsigned(64);
+}
+
+/** Unsigned 32-bit integer, truncated. */
+export function f64_to_u32_trunc(a: u64): u32 {
+  a64(a);
+  return u32(toUnsignedTruncated(32));
+}
+
+/** Unsigned 64-bit integer, truncated. */
+export function f64_to_u64_trunc(a: u64): u64 {
+  a64(a);
+  return toUnsignedTruncated(64);
+}
+
+/** From a signed 32-bit integer. */
+export function i32_to_f64(a: i32): u64 {
+  return i64_to_f64(i64(a));
+}
+
+/** From a signed 64-bit integer. */
+export function i64_to_f64(a: i64): u64 {
+  aInteger(a);
+  resFromA();
+  return pack64();
+}
+
+/** From an unsigned 64-bit integer. */
+export function u64_to_f64(a: u64): u64 {
+  A.sign = 0;
+  aMagnitude(a);
+  resFromA();
+  return pack64();
+}
+
+/** CVTSS2SD. Exact. */
+export function f32_to_f64(a: u32): u64 {
+  a32(a);
+  if (A.kind >= QNAN) {
+    if (A.kind == SNAN) raise(IE);
+    return (u64(A.sign) << 63) | 0x7ff8000000000000 | ((A.sig << 1) >> 12);
+  }
+  if (A.denormal != 0) raise(DE);
+  resFromA();
+  return pack64();
+}
