@@ -67,6 +67,7 @@ const FIELDS: readonly FieldSpec[] = [
   field('exc_depth', 'u32', 'class of the exception in delivery: 0 none, 1 benign, 2 contributory, 3 #PF, 4 #DF'),
   field('exc_dr6', 'u32', 'debug-trap bits that become dr6 when #DB is delivered'),
   // System registers.
+  field('pdpte', 'u64', 'the four PDPTE registers of PAE paging (SDM vol.3 4.4.1)', 4),
   field('cr0', 'u64', ''),
   field('cr2', 'u64', ''),
   field('cr3', 'u64', ''),
@@ -128,6 +129,11 @@ const FIELDS: readonly FieldSpec[] = [
   field('vcpu_id', 'u32', 'index of this vCPU; the initial APIC id'),
   field('phys_mask', 'u64', 'valid physical address bits of this CPU model'),
   field('a20_mask', 'u64', 'AND-ed to every gpa: ~0, or ~(1 << 20) with A20 masked'),
+  field('tlb_large', 'u64', 'filter of 4 MiB regions from which a page above 4 KiB is in a TLB: bit (va >> 22) & 63'),
+  field('tlb_used', 'u32', 'bit i set: data TLB i was filled since its last whole flush'),
+  field('exec_global', 'u32', 'ITLB_GLOBAL if the page that exec_translate found last is global, else 0'),
+  field('cow_spare', 'u32', 'address of the first spare frame for breaking COW (its first u32: the next one), or 0'),
+  field('cow_count', 'u32', 'number of spare frames in that list'),
   field('scratch', 'u64', 'free use inside one instruction helper (FXSAVE image, far pointers, ...)', 128),
   // Counters for --log and stat.
   field('n_tlb_miss', 'u64', 'data TLB fills'),
@@ -218,6 +224,9 @@ export const ITLB = {
 
 /** Bytes from one vCPU's state to the next. */
 export const VCPU_STRIDE = Math.ceil((ITLB.OFFSET + ITLB.ENTRIES * ITLB.ENTRY_SIZE) / 0x10000) * 0x10000;
+
+/** OR-ed to the frame number of an instruction TLB entry that a CR3 load keeps. */
+export const ITLB_GLOBAL = 0x80000000;
 
 /** itlb_ctx: bit 0 user (cpl 3), bits 1-3 MODE_* shifted. Fits below the page offset. */
 export const ITLB_CTX_USER = 1;
