@@ -108,6 +108,7 @@ const FIELDS: readonly FieldSpec[] = [
   ),
   field('ymm', 'v256', 'YMM0..YMM15, the XMM register in the low 16 bytes', 16),
   field('mxcsr', 'u32', ''),
+  field('sse_fault', 'u32', 'non-zero: the SSE operation just computed raised an unmasked exception (sse_raise)'),
   field('fcw', 'u32', 'x87 control word'),
   field('fsw', 'u32', 'x87 status word without TOP (bits 11-13 are 0 here)'),
   field('ftop', 'u32', 'TOP, 0-7'),
