@@ -47,6 +47,8 @@ const FIELDS: readonly FieldSpec[] = [
   field('fpu_trap', 'u32', 'non-zero: x87/MMX instructions must call fp_check first (CR0.EM, TS, pending exception)'),
   field('sse_trap', 'u32', 'non-zero: SSE instructions must call fp_check first (CR0.EM, TS, CR4.OSFXSR)'),
   field('mode', 'u32', 'MODE_*: what the decoder must know about cs and ss'),
+  field('code_base', 'u64', 'base of cs as fetches use it: 0 in 64-bit mode'),
+  field('code_mask', 'u64', 'mask of linear fetch addresses: ~0 in 64-bit mode, else 0xffffffff'),
   field('itlb_ctx', 'u32', 'context bits OR-ed into instruction TLB tags: privilege and mode'),
   field('tlb_ptr', 'u32', 'address of the data TLB of the current access context (absolute)'),
   field('budget', 'u32', 'signed: guest instructions left before the chain returns to its caller'),
@@ -229,7 +231,11 @@ export const VCPU_STRIDE = Math.ceil((ITLB.OFFSET + ITLB.ENTRIES * ITLB.ENTRY_SI
 /** OR-ed to the frame number of an instruction TLB entry that a CR3 load keeps. */
 export const ITLB_GLOBAL = 0x80000000;
 
-/** itlb_ctx: bit 0 user (cpl 3), bits 1-3 MODE_* shifted. Fits below the page offset. */
+/**
+ * itlb_ctx: bit 0 user (cpl 3), bits 1-3 MODE_* shifted, bit 4 never matches (EFLAGS.TF or an instruction breakpoint
+ * is set: every fetch is looked at). Fits below the page offset.
+ */
+export const ITLB_CTX_NEVER = 16;
 export const ITLB_CTX_USER = 1;
 export const ITLB_CTX_MODE_SHIFT = 1;
 

@@ -1,0 +1,378 @@
+/**
+ * The interpreter's implementation of the vocabulary: values are WebAssembly expressions, operands come from the
+ * decoded record, state lives in memory. `HandlerOps` emits the body of one handler, `(cpu, rec) -> ()`.
+ */
+import { ccOp } from '../../isa/flags.ts';
+import { HELPERS, type HelperSpec } from '../../isa/helpers.ts';
+import { CPU, CPU_FIELDS, EXC, REC, SEG, TLB } from '../../isa/layout.ts';
+import { FLAG_BIT, type FaultName, type Flag, type MemWidth, type Ops, type SegRef, type Width } from '../../isa/ops.ts';
+import { type Operand, sizeBits } from '../../isa/row.ts';
+import { VECTOR_OPS } from '../../isa/vector-ops.ts';
+import * as x from '../../wasm/expr.ts';
+import type { FunctionBuilder, FuncType } from '../../wasm/module.ts';
+import { memoryOperand, type Shape } from '../shape.ts';
+import { PureWasm } from './pure.ts';
+
+type Expr = x.Expr;
+/** Type of a handler. */
+export const HANDLER: FuncType = { params: ['i32', 'i32'], results: [] };
+
+const HELPER_BY_NAME: ReadonlyMap<string, HelperSpec> = new Map(HELPERS.map((h) => [h.name, h]));
+const FIELD_BY_NAME = new Map(CPU_FIELDS.map((f) => [f.name, f]));
+const LOW32 = 0xffff_ffffn;
+const PAGE_MASK = -4096n;
+const SEG_NUMBER: Readonly<Record<Exclude<SegRef, 'insn'>, number>> = SEG;
+
+const load64 = (a: Expr, offset: number): Expr => x.load('i64', a, offset);
+const load32 = (a: Expr, offset: number): Expr => x.load('i32', a, offset);
+const i64 = x.extendU;
+
+/** Record field that tells where an operand is, by its letter. */
+function slotOf(o: Operand): number {
+  if ('GVPSCD'.includes(o.where)) return REC.A;
+  if ('HB'.includes(o.where)) return REC.C;
+  return REC.B;
+}
+
+/** Loads of an integer of a given width as i64, zero-extended, and the stores of its low bits. */
+const LOAD: Readonly<Record<Width, x.LoadOp>> = { 8: 'i64_8u', 16: 'i64_16u', 32: 'i64_32u', 64: 'i64' };
+const STORE: Readonly<Record<Width, x.StoreOp>> = { 8: 'i64_8', 16: 'i64_16', 32: 'i64_32', 64: 'i64' };
+
+export class HandlerOps extends PureWasm implements Ops<Expr> {
+  readonly w: Width;
+  readonly asize: 16 | 32 | 64;
+  readonly stack: 16 | 32 | 64;
+  readonly long: boolean;
+  /** Set when the row has left: nothing follows. */
+  left = false;
+  private readonly shape: Shape;
+  private readonly cpu: Expr;
+  private readonly rec: Expr;
+  private readonly mem: Operand | undefined;
+  private linearAddress: Expr | undefined;
+  private rmwHost: Expr | undefined;
+
+  constructor(f: FunctionBuilder, shape: Shape) {
+    super(f);
+    this.shape = shape;
+    this.w = shape.w;
+    this.asize = shape.asize;
+    this.long = shape.env === 'long';
+    this.stack = shape.env === 'long' ? 64 : shape.env === 'legacy32' ? 32 : 16;
+    this.cpu = f.param(0);
+    this.rec = f.param(1);
+    this.mem = shape.ea === 'none' ? undefined : memoryOperand(shape.row);
+  }
+
+  // --- operands --------------------------------------------------------------------------------------------
+  private operand(n: number): Operand {
+    return this.shape.row.operands[n]!;
+  }
+  width(n: number): MemWidth {
+    return sizeBits(this.operand(n).size, this.w, this.long) as MemWidth;
+  }
+  isMem(n: number): boolean {
+    return this.mem !== undefined && this.operand(n) === this.mem;
+  }
+  private field16(offset: number): Expr {
+    return x.load('i32_16u', this.rec, offset);
+  }
+  /** Address of the register that the record names for operand `o`. */
+  private registerAt(o: Operand): Expr {
+    return x.add(this.cpu, this.field16(slotOf(o)));
+  }
+  num(n: number): Expr {
+    return i64(this.field16(slotOf(this.operand(n))));
+  }
+  get(n: number): Expr {
+    const o = this.operand(n);
+    if (o.where === 'fixed') {
+      return o.text === '1' ? x.i64Const(1n) : this.reg(this.width(n) as Width, o.fixed!);
+    }
+    if (o.where === 'I') return this.immediate(n, o);
+    if (this.isMem(n)) return this.loadOperand(n, o);
+    const width = this.width(n);
+    if (width >= 128) return this.f.let(x.load('v128', this.registerAt(o), 0));
+    if (o.where === 'S') {
+      const at = x.add(this.cpu, x.binary('shl', this.field16(REC.A), x.i32Const(1)));
+      return this.f.let(x.load('i64_16u', at, CPU.seg_sel!));
+    }
+    return this.f.let(x.load(LOAD[(width || 64) as Width], this.registerAt(o), 0));
+  }
+  /** ENTER's second immediate follows the first in the record. */
+  private immediate(n: number, o: Operand): Expr {
+    const second = this.shape.row.operands.findIndex((p) => p.where === 'I') !== n;
+    if (second) return x.load('i64_32u', this.rec, REC.DISP);
+    void o;
+    return load64(this.rec, REC.IMM);
+  }
+  farPointer(): { selector: Expr; offset: Expr } {
+    return { selector: x.load('i64_32u', this.rec, REC.DISP), offset: load64(this.rec, REC.IMM) };
+  }
+  set(n: number, v: Expr): void {
+    const o = this.operand(n);
+    const width = this.width(n);
+    if (this.isMem(n)) this.storeOperand(o, width, v);
+    else if (o.where === 'fixed') this.setReg(width as Width, o.fixed!, v);
+    else if (v.type === 'v128') this.f.store('v128', this.registerAt(o), 0, v);
+    else this.writeInteger('GERZB'.includes(o.where) ? width : 64, this.registerAt(o), v);
+  }
+  /** The rule of SDM vol.1 3.4.1.1: 32-bit writes clear the upper half, narrower ones keep it. */
+  private writeInteger(width: number, at: Expr, v: Expr): void {
+    if (width === 32) this.f.store('i64', at, 0, this.zext(32, v));
+    else this.f.store(STORE[width as Width], at, 0, i64(v));
+  }
+  offset(_n: number): Expr {
+    const sum = this.effective();
+    return this.f.let(this.asize === 64 ? sum : x.and(sum, x.i64Const((1n << BigInt(this.asize)) - 1n)));
+  }
+  reg(w: Width, r: number): Expr {
+    return this.f.let(x.load(LOAD[w], this.cpu, CPU.gpr! + r * 8));
+  }
+  setReg(w: Width, r: number, v: Expr): void {
+    if (w === 32) this.f.store('i64', this.cpu, CPU.gpr! + r * 8, this.zext(32, v));
+    else this.f.store(STORE[w], this.cpu, CPU.gpr! + r * 8, i64(v));
+  }
+
+  // --- memory ----------------------------------------------------------------------------------------------
+  private based(offset: number): Expr {
+    return load64(x.add(this.cpu, this.field16(offset)), 0);
+  }
+  /** base + index << scale + displacement. */
+  private effective(): Expr {
+    const disp = x.load('i64_32s', this.rec, REC.DISP);
+    const base = x.add(this.based(REC.BASE), disp);
+    if (this.shape.ea === 'plain') return base;
+    const scale = x.load('i64_8u', this.rec, REC.SCALE);
+    return x.add(base, x.binary('shl', this.based(REC.INDEX), scale));
+  }
+  /** Linear address of the memory operand (long mode, or computed by the record before). */
+  private linear(): Expr {
+    if (!this.linearAddress) {
+      const ea = this.effective();
+      this.linearAddress = this.f.let(this.shape.ea === 'full' ? x.add(ea, this.based(REC.SEG)) : ea);
+    }
+    return this.linearAddress;
+  }
+  /**
+   * Host address of a linear range, as an i32 variable: TLB hit inline, else the runtime. Leaves with the fault
+   * when the runtime reports one.
+   */
+  private host(va: Expr, bytes: number, kind: 'mem_read' | 'mem_write' | 'mem_rmw'): Expr {
+    const { f, cpu } = this;
+    const slot = x.and(x.wrap(x.binary('shr_u', va, x.i64Const(7n))), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
+    const entry = f.let(x.add(load32(cpu, CPU.tlb_ptr!), slot));
+    const tag = load64(entry, kind === 'mem_read' ? TLB.TAG_READ : TLB.TAG_WRITE);
+    const last = bytes === 1 ? va : x.add(va, x.i64Const(BigInt(bytes - 1)));
+    const at = f.variable('i32');
+    f.if(
+      x.compare('eq', tag, x.and(last, x.i64Const(PAGE_MASK))),
+      () => f.setVariable(at, x.add(x.wrap(va), load32(entry, TLB.ADDEND))),
+      () => {
+        f.setVariable(at, f.call(kind, cpu, va, x.i32Const(bytes)));
+        f.if(x.eqz(f.get(at)), () => this.leaveWithFault());
+      },
+    );
+    return f.let(f.get(at));
+  }
+  private loadOperand(n: number, o: Operand): Expr {
+    const width = this.width(n);
+    const va = this.linear();
+    this.checkAlignment(va, width);
+    const host = this.host(va, width / 8, o.write ? 'mem_rmw' : 'mem_read');
+    if (o.write) this.rmwHost = host;
+    return this.f.let(x.load(width === 128 ? 'v128' : LOAD[width as Width], host, 0));
+  }
+  private storeOperand(o: Operand, width: MemWidth, v: Expr): void {
+    const value = this.f.let(v.type === 'i32' ? i64(v) : v);
+    const va = this.linear();
+    this.checkAlignment(va, width);
+    const host = (o.read ? this.rmwHost : undefined) ?? this.host(va, width / 8, 'mem_write');
+    this.f.store(value.type === 'v128' ? 'v128' : STORE[width as Width], host, 0, value);
+    this.commit(host);
+  }
+  /** A store into the bounce buffer is carried to where it belongs. */
+  private commit(host: Expr): void {
+    const { f, cpu } = this;
+    f.if(x.compare('eq', host, x.add(cpu, x.i32Const(CPU.bounce!))), () => f.run(f.call('mem_commit', cpu)));
+  }
+  private checkAlignment(va: Expr, width: MemWidth): void {
+    if (!this.shape.row.aligned || width < 128) return;
+    this.f.if(x.wrap(x.and(va, x.i64Const(BigInt(width / 8 - 1)))), () => this.raise('gp', x.i64Const(0n)));
+  }
+  /** Linear address of an access by segment and offset, checked against the segment outside 64-bit mode. */
+  private segmented(seg: SegRef, offset: Expr, bytes: number, write: boolean): Expr {
+    const { f, cpu } = this;
+    const at = seg === 'insn' ? this.field16(REC.SEG) : x.i32Const(CPU.seg_base! + SEG_NUMBER[seg] * 8);
+    if (this.long) {
+      if (seg !== 'insn' && seg !== 'fs' && seg !== 'gs') return f.let(offset);
+      return f.let(x.add(offset, load64(x.add(cpu, at), 0)));
+    }
+    const number = x.binary('shr_u', x.sub(at, x.i32Const(CPU.seg_base!)), x.i32Const(3));
+    const off = f.let(offset);
+    const checked = f.call('seg_check', cpu, number, x.wrap(off), x.i32Const(bytes), x.i32Const(write ? 1 : 0));
+    f.if(checked, () => this.leaveWithFault());
+    return f.let(x.and(x.add(off, load64(x.add(cpu, at), 0)), x.i64Const(LOW32)));
+  }
+  load(w: Width, seg: SegRef, offset: Expr): Expr {
+    const va = this.segmented(seg, i64(offset), w / 8, false);
+    return this.f.let(x.load(LOAD[w], this.host(va, w / 8, 'mem_read'), 0));
+  }
+  store(w: Width, seg: SegRef, offset: Expr, v: Expr): void {
+    const value = this.f.let(i64(v));
+    const host = this.host(this.segmented(seg, i64(offset), w / 8, true), w / 8, 'mem_write');
+    this.f.store(STORE[w], host, 0, value);
+    this.commit(host);
+  }
+  probeStore(w: Width, seg: SegRef, offset: Expr): void {
+    this.host(this.segmented(seg, i64(offset), w / 8, true), w / 8, 'mem_write');
+  }
+
+  // --- fields and flags ------------------------------------------------------------------------------------
+  field(name: string, index = 0): Expr {
+    const f = FIELD_BY_NAME.get(name);
+    if (!f) throw new Error(`no vCPU field ${name}`);
+    const op = LOAD[(f.stride * 8) as Width];
+    return this.f.let(x.load(op, this.cpu, f.offset + index * f.stride));
+  }
+  setField(name: string, v: Expr, index = 0): void {
+    const f = FIELD_BY_NAME.get(name);
+    if (!f) throw new Error(`no vCPU field ${name}`);
+    this.f.store(STORE[(f.stride * 8) as Width], this.cpu, f.offset + index * f.stride, i64(v));
+  }
+  flag(flag: Flag): Expr {
+    return this.f.let(this.f.call(`flag_${flag}`, this.cpu));
+  }
+  cond(cc: number): Expr {
+    const even = this.f.call(`cond_${cc & ~1}`, this.cpu);
+    return this.f.let(cc & 1 ? x.eqz(even) : even);
+  }
+  flags(recipe: string, w: Width, v: { r: Expr; x?: Expr; y?: Expr }): void {
+    this.f.store('i64', this.cpu, CPU.cc_r!, i64(v.r));
+    if (v.x) this.f.store('i64', this.cpu, CPU.cc_x!, i64(v.x));
+    if (v.y) this.f.store('i64', this.cpu, CPU.cc_y!, i64(v.y));
+    this.f.store('i32', this.cpu, CPU.cc_op!, x.i32Const(ccOp(recipe, w)));
+  }
+  setFlag(flag: Flag, v: () => Expr): void {
+    const value = this.f.let(i64(v()));
+    const bit = BigInt(FLAG_BIT[flag]);
+    this.f.run(this.f.call('explicit', this.cpu));
+    const kept = x.and(load64(this.cpu, CPU.cc_x!), x.i64Const(~(1n << bit)));
+    this.f.store('i64', this.cpu, CPU.cc_x!, x.or(kept, x.binary('shl', value, x.i64Const(bit))));
+  }
+  arith(): Expr {
+    this.f.run(this.f.call('explicit', this.cpu));
+    return this.f.let(load64(this.cpu, CPU.cc_x!));
+  }
+  setArith(v: Expr): void {
+    this.f.store('i64', this.cpu, CPU.cc_x!, i64(v));
+    this.f.store('i32', this.cpu, CPU.cc_op!, x.i32Const(0));
+  }
+
+  // --- control ---------------------------------------------------------------------------------------------
+  if(c: Expr, then: () => void, otherwise?: () => void): void {
+    this.f.if(this.truth(c), then, otherwise);
+  }
+  private leaveWithFault(): void {
+    this.f.returnCall('fault', this.cpu, this.rec);
+  }
+  private raise(name: FaultName, error: Expr | undefined): void {
+    const vector = { de: EXC.DE, ud: EXC.UD, gp: EXC.GP, br: EXC.BR, nm: EXC.NM, mf: EXC.MF, xm: EXC.XM }[name];
+    this.f.run(this.f.call('raise', this.cpu, x.i32Const(vector), error ? x.wrap(error) : x.i32Const(0)), true);
+    this.leaveWithFault();
+  }
+  fault(c: Expr, name: FaultName, error?: Expr): void {
+    this.f.if(this.truth(c), () => this.raise(name, error));
+  }
+  nextRip(): Expr {
+    const within = x.add(this.field16(REC.OFFSET), x.load('i32_8u', this.rec, REC.LEN));
+    return this.f.let(this.cutRip(x.add(load64(this.cpu, CPU.page_base!), i64(within)), this.long ? 64 : 32));
+  }
+  private cutRip(rip: Expr, w: Width): Expr {
+    return w === 64 ? rip : x.and(rip, x.i64Const((1n << BigInt(w)) - 1n));
+  }
+  private branchTarget(): Expr {
+    const target = x.add(load64(this.cpu, CPU.page_base!), x.load('i64_32s', this.rec, REC.DISP));
+    return this.cutRip(target, this.long && this.w !== 16 ? 64 : this.w);
+  }
+  branch(c?: Expr): void {
+    if (c) this.f.if(this.truth(c), () => this.takeBranch());
+    else {
+      this.takeBranch();
+      this.left = true;
+    }
+  }
+  private takeBranch(): void {
+    const { f, cpu, rec } = this;
+    const link = f.let(load32(rec, REC.LINK));
+    f.if(link, () => {
+      const left = f.let(x.sub(x.sub(load32(cpu, CPU.budget!), this.field16(REC.COUNT)), x.i32Const(1)));
+      f.store('i32', cpu, CPU.budget!, x.add(left, x.load('i32_16u', link, REC.COUNT)));
+      f.if(x.compare('lt_s', left, x.i32Const(0)), () => f.returnCall('yield_at', cpu, link));
+      f.returnCallIndirect(HANDLER, load32(link, REC.HANDLER), cpu, link);
+    });
+    f.returnCall('branch_slow', cpu, rec, this.branchTarget());
+  }
+  jump(rip: Expr): void {
+    this.f.returnCall('retire_goto', this.cpu, this.rec, this.cutRip(i64(rip), this.w));
+    this.left = true;
+  }
+
+  // --- helpers ---------------------------------------------------------------------------------------------
+  private helper(name: string, args: readonly Expr[]): Expr {
+    const spec = HELPER_BY_NAME.get(name);
+    if (!spec) throw new Error(`no helper ${name} in src/isa/helpers.ts`);
+    if (args.length !== spec.params.length) throw new Error(`helper ${name} takes ${spec.params.length} arguments`);
+    const converted = args.map((a, i) => {
+      const p = spec.params[i];
+      return p === 'i' ? x.wrap(a) : p === 'l' ? i64(a) : a;
+    });
+    const named = converted.map((a) => this.f.let(a));
+    if (spec.flags) this.f.run(this.f.call('explicit', this.cpu));
+    return this.f.call(name, this.cpu, ...named);
+  }
+  call(name: string, ...args: Expr[]): Expr {
+    const e = this.helper(name, args);
+    if (HELPER_BY_NAME.get(name)!.result !== '') return this.f.let(e);
+    this.f.run(e);
+    return x.i64Const(0n);
+  }
+  check(name: string, ...args: Expr[]): void {
+    this.f.if(this.helper(name, args), () => this.leaveWithFault());
+  }
+  transfer(name: string, ...args: Expr[]): void {
+    this.check(name, ...args);
+    this.f.returnCall('transferred', this.cpu, this.rec);
+    this.left = true;
+  }
+
+  // --- vectors ---------------------------------------------------------------------------------------------
+  vec(op: string, ...args: Expr[]): Expr {
+    const spec = VECTOR_OPS[op];
+    if (!spec) throw new Error(`no vector operation ${op} in src/isa/vector-ops.ts`);
+    const types = [...spec.params];
+    const converted = args.map((a, i) => (types[i] === 'i' ? x.wrap(a) : types[i] === 'l' ? i64(a) : a));
+    const type = spec.result === 'v' ? 'v128' : spec.result === 'i' ? 'i32' : 'i64';
+    return x.inst(type, [0xfd, ...x.uleb(spec.opcode)], ...converted);
+  }
+  vk(n: bigint): Expr {
+    return x.v128Const(n);
+  }
+  lane(w: Width, v: Expr, i: number): Expr {
+    const op = { 8: 0x16, 16: 0x19, 32: 0x1b, 64: 0x1d }[w];
+    return i64(x.inst(w === 64 ? 'i64' : 'i32', [0xfd, op, i], v));
+  }
+  withLane(w: Width, v: Expr, i: number, value: Expr): Expr {
+    const op = { 8: 0x17, 16: 0x1a, 32: 0x1c, 64: 0x1e }[w];
+    return x.inst('v128', [0xfd, op, i], v, w === 64 ? i64(value) : x.wrap(value));
+  }
+  shuffle(a: Expr, b: Expr, bytes: readonly number[]): Expr {
+    return x.inst('v128', [0xfd, 13, ...bytes], a, b);
+  }
+  xmm(r: number): Expr {
+    return this.f.let(x.load('v128', this.cpu, CPU.ymm! + r * 32));
+  }
+  setXmm(r: number, v: Expr): void {
+    this.f.store('v128', this.cpu, CPU.ymm! + r * 32, v);
+  }
+}

@@ -1,0 +1,261 @@
+/** Builds WebAssembly modules: function bodies statement by statement, and the module around them. */
+import { type Expr, emitExpr, localGet, STORES, type StoreOp, uleb, VAL_TYPE, type ValType } from './expr.ts';
+
+export interface FuncType {
+  readonly params: readonly ValType[];
+  readonly results: readonly ValType[];
+}
+
+/** A label that `br` may go to: its nesting depth when it was opened. */
+export type Label = number;
+
+/** One function body under construction. */
+export class FunctionBuilder {
+  readonly name: string;
+  readonly type: FuncType;
+  private readonly locals: ValType[] = [];
+  private readonly code: number[] = [];
+  private depth = 0;
+  private readonly module: ModuleBuilder;
+
+  constructor(module: ModuleBuilder, name: string, type: FuncType) {
+    this.module = module;
+    this.name = name;
+    this.type = type;
+  }
+
+  param(i: number): Expr {
+    return localGet(i, this.type.params[i]!);
+  }
+  /** A new local variable that may be set more than once; read it with `get`. */
+  variable(type: ValType): number {
+    this.locals.push(type);
+    return this.type.params.length + this.locals.length - 1;
+  }
+  get(index: number): Expr {
+    const type = this.type.params[index] ?? this.locals[index - this.type.params.length]!;
+    return localGet(index, type, false);
+  }
+  setVariable(index: number, e: Expr): void {
+    emitExpr(this.code, e);
+    this.code.push(0x21, ...uleb(index));
+  }
+  /** Evaluates `e` now and names the value: the result can be used any number of times. */
+  let(e: Expr): Expr {
+    if (e.cheap) return e;
+    const i = this.variable(e.type);
+    this.setVariable(i, e);
+    return localGet(i, e.type);
+  }
+  store(op: StoreOp, address: Expr, offset: number, value: Expr): void {
+    emitExpr(this.code, address);
+    emitExpr(this.code, value);
+    this.code.push(...STORES[op], 0, ...uleb(offset));
+  }
+  /** Evaluates for the effect; `e` must be of a call without result or is dropped when `drop` is set. */
+  run(e: Expr, drop = false): void {
+    emitExpr(this.code, e);
+    if (drop) this.code.push(0x1a);
+  }
+  if(c: Expr, then: () => void, otherwise?: () => void): void {
+    emitExpr(this.code, c);
+    this.code.push(0x04, 0x40);
+    this.nested(then);
+    if (otherwise) {
+      this.code.push(0x05);
+      this.nested(otherwise);
+    }
+    this.code.push(0x0b);
+  }
+  block(body: (label: Label) => void): void {
+    this.code.push(0x02, 0x40);
+    this.nested(() => body(this.depth));
+    this.code.push(0x0b);
+  }
+  loop(body: (label: Label) => void): void {
+    this.code.push(0x03, 0x40);
+    this.nested(() => body(this.depth));
+    this.code.push(0x0b);
+  }
+  private nested(body: () => void): void {
+    this.depth++;
+    body();
+    this.depth--;
+  }
+  br(label: Label): void {
+    this.code.push(0x0c, ...uleb(this.depth - label));
+  }
+  brIf(label: Label, c: Expr): void {
+    emitExpr(this.code, c);
+    this.code.push(0x0d, ...uleb(this.depth - label));
+  }
+  /** Branches to labels[index], or to `otherwise`. */
+  brTable(labels: readonly Label[], otherwise: Label, index: Expr): void {
+    emitExpr(this.code, index);
+    this.code.push(0x0e, ...uleb(labels.length));
+    for (const l of labels) this.code.push(...uleb(this.depth - l));
+    this.code.push(...uleb(this.depth - otherwise));
+  }
+  return(value?: Expr): void {
+    if (value) emitExpr(this.code, value);
+    this.code.push(0x0f);
+  }
+  unreachable(): void {
+    this.code.push(0x00);
+  }
+  /** Call of a function known by name (defined or imported, now or later) as an expression. */
+  call(name: string, ...args: Expr[]): Expr {
+    const { index, type } = this.module.reference(name);
+    return { type: type.results[0] ?? 'i32', code: [0x10, ...uleb(index)], args };
+  }
+  returnCall(name: string, ...args: Expr[]): void {
+    for (const a of args) emitExpr(this.code, a);
+    this.code.push(0x12, ...uleb(this.module.reference(name).index));
+  }
+  returnCallIndirect(type: FuncType, index: Expr, ...args: Expr[]): void {
+    for (const a of args) emitExpr(this.code, a);
+    emitExpr(this.code, index);
+    this.code.push(0x13, ...uleb(this.module.typeIndex(type)), 0);
+  }
+  callIndirect(type: FuncType, index: Expr, ...args: Expr[]): void {
+    for (const a of args) emitExpr(this.code, a);
+    emitExpr(this.code, index);
+    this.code.push(0x11, ...uleb(this.module.typeIndex(type)), 0);
+  }
+
+  /** The encoded function (core specification 5.5.13). */
+  body(): number[] {
+    const runs: [number, ValType][] = [];
+    for (const t of this.locals) {
+      const last = runs.at(-1);
+      if (last && last[1] === t) last[0]++;
+      else runs.push([1, t]);
+    }
+    const head = [...uleb(runs.length), ...runs.flatMap(([n, t]) => [...uleb(n), VAL_TYPE[t]])];
+    const size = head.length + this.code.length + 1;
+    return [...uleb(size), ...head, ...this.code, 0x0b];
+  }
+}
+
+interface FunctionImport {
+  readonly module: string;
+  readonly name: string;
+  readonly type: FuncType;
+}
+
+const vec = (items: readonly (readonly number[])[]): number[] => [...uleb(items.length), ...items.flat()];
+const text = (s: string): number[] => {
+  const bytes = new TextEncoder().encode(s);
+  return [...uleb(bytes.length), ...bytes];
+};
+
+/**
+ * A module: function imports, one imported memory, one imported table, functions, element segment, exports.
+ * Imports must all be declared before the first function is defined or referenced, because they share its numbering.
+ */
+export class ModuleBuilder {
+  private readonly types: FuncType[] = [];
+  private readonly imports: FunctionImport[] = [];
+  private readonly functions: FunctionBuilder[] = [];
+  private readonly indexOf = new Map<string, { index: number; type: FuncType }>();
+  private readonly exports: string[] = [];
+  private readonly elements: { at: number; names: readonly string[] }[] = [];
+
+  typeIndex(t: FuncType): number {
+    const key = (x: FuncType): string => `${x.params.join()}>${x.results.join()}`;
+    const found = this.types.findIndex((x) => key(x) === key(t));
+    return found >= 0 ? found : this.types.push(t) - 1;
+  }
+  importFunction(module: string, name: string, type: FuncType): void {
+    if (this.functions.length > 0) throw new Error('imports come before functions');
+    this.indexOf.set(name, { index: this.imports.length, type });
+    this.imports.push({ module, name, type });
+  }
+  /** Reserves a name so that bodies may call a function before it is built. */
+  define(name: string, type: FuncType): FunctionBuilder {
+    if (this.indexOf.has(name)) throw new Error(`function ${name} is defined twice`);
+    const f = new FunctionBuilder(this, name, type);
+    this.indexOf.set(name, { index: this.imports.length + this.functions.length, type });
+    this.functions.push(f);
+    return f;
+  }
+  reference(name: string): { index: number; type: FuncType } {
+    const found = this.indexOf.get(name);
+    if (!found) throw new Error(`no function ${name}`);
+    return found;
+  }
+  has(name: string): boolean {
+    return this.indexOf.has(name);
+  }
+  export(name: string): void {
+    this.exports.push(name);
+  }
+  /** Puts functions into the imported table from index `at`. */
+  element(at: number, names: readonly string[]): void {
+    this.elements.push({ at, names });
+  }
+
+  /** The encoded module. `memoryPages` and `shared` describe the imported memory `env.memory`. */
+  build(options: { maximumPages: number; shared: boolean; tableSize?: number }): Uint8Array<ArrayBuffer> {
+    const bodies = this.functions.map((f) => f.body());
+    const index = (name: string): number[] => uleb(this.reference(name).index);
+    const limits = options.shared ? [3, 1, ...uleb(options.maximumPages)] : [1, 1, ...uleb(options.maximumPages)];
+    const imports = [
+      ...this.imports.map((i) => [...text(i.module), ...text(i.name), 0, ...uleb(this.typeIndex(i.type))]),
+      [...text('env'), ...text('memory'), 2, ...limits],
+      ...(options.tableSize === undefined ? [] : [[...text('env'), ...text('table'), 1, 0x70, 0, ...uleb(0)]]),
+    ];
+    const functionTypes = this.functions.map((f) => uleb(this.typeIndex(f.type)));
+    const types = this.types.map((t) => [
+      0x60,
+      ...vec(t.params.map((p) => [VAL_TYPE[p]])),
+      ...vec(t.results.map((r) => [VAL_TYPE[r]])),
+    ]);
+    const elements = this.elements.map((e) => [0, 0x41, ...uleb31(e.at), 0x0b, ...vec(e.names.map(index))]);
+    const parts: number[][] = [
+      section(1, vec(types)),
+      section(2, vec(imports)),
+      section(3, vec(functionTypes)),
+      section(7, vec(this.exports.map((n) => [...text(n), 0, ...index(n)]))),
+      ...(elements.length > 0 ? [section(9, vec(elements))] : []),
+    ];
+    const total = bodies.reduce((n, b) => n + b.length, 0);
+    const count = uleb(bodies.length);
+    const out: number[][] = [
+      [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      ...parts,
+      [10, ...uleb(total + count.length), ...count],
+    ];
+    return join([...out, ...bodies, this.nameSection()]);
+  }
+
+  /** Custom section `name` (core specification 7.4.1), so that profiles show handlers by name. */
+  private nameSection(): number[] {
+    const names = this.functions.map((f, i) => [...uleb(this.imports.length + i), ...text(f.name)]);
+    return section(0, [...text('name'), ...section(1, vec(names))]);
+  }
+}
+
+/** i32.const takes a signed LEB; table offsets are small positive numbers. */
+function uleb31(n: number): number[] {
+  const bytes = uleb(n);
+  if ((bytes.at(-1)! & 0x40) !== 0) {
+    bytes[bytes.length - 1] = bytes.at(-1)! | 0x80;
+    bytes.push(0);
+  }
+  return bytes;
+}
+function section(id: number, content: readonly number[]): number[] {
+  const out = [id, ...uleb(content.length)];
+  for (const b of content) out.push(b);
+  return out;
+}
+function join(parts: readonly (readonly number[])[]): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const p of parts) {
+    out.set(p, at);
+    at += p.length;
+  }
+  return out;
+}
