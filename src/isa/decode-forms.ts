@@ -16,8 +16,8 @@ export interface Form<R> {
   readonly owns66: boolean;
   /** In 64-bit mode the operand size is 64: 0 no, 1 unless 66 is there, 2 always. */
   readonly size64: 0 | 1 | 2;
-  /** Row to take instead when REX.B is set: 41 90 is XCHG R8, RAX although 90 is NOP. */
-  readonly withRexB: Form<R> | undefined;
+  /** Row to take instead when REX.B is set, for rows with `noRexB`. */
+  readonly withRexB: Form<R> | 'none' | undefined;
 }
 
 /** What an opcode leads to: one form, or a choice by ModRM; 16 entries `reg * 2 + (mod == 3)`, or one per byte. */
@@ -71,15 +71,18 @@ function acceptsModrm(row: Row, byte: number): boolean {
   return shape === 'any' || (shape === 'reg') === byte >= 0xc0;
 }
 
-/** The narrower of two claims on the same bytes goes first. */
+/**
+ * Which of two claims on the same bytes goes first (src/isa/row.ts): the exact prefix, then the ModRM byte, then its
+ * digit, then its shape, then the row that REX.B can take away.
+ */
 function specificity(row: Row): number {
-  const { prefix, modrmByte, digit, plusR } = row.enc;
+  const { prefix, modrmByte, digit } = row.enc;
   return (
-    (modrmByte === undefined ? 0 : 32) +
-    (prefix === '' ? 0 : prefix === 'NFx' ? 4 : 8) +
-    (modrmShape(row) === 'any' ? 0 : 16) +
-    (digit === undefined ? 0 : 2) +
-    (plusR ? 0 : 1)
+    (prefix === '' ? 0 : prefix === 'NP' || prefix === 'NFx' ? 32 : 64) +
+    (modrmByte === undefined ? 0 : 16) +
+    (digit === undefined ? 0 : 8) +
+    (modrmShape(row) === 'any' ? 0 : 4) +
+    (row.noRexB ? 1 : 0)
   );
 }
 
@@ -102,9 +105,9 @@ export function makeForms<R>(rows: readonly Row[], reader: (row: Row, i: number)
   }
   const forms = new Map<Row, Form<R>>();
   const conflicts = new Set<string>();
-  const prepare = (row: Row, withRexB?: Row): Form<R> => {
-    const made = withRexB ? undefined : forms.get(row);
-    if (made) return made;
+  const prepare = (row: Row, withRexB?: Form<R> | 'none'): Form<R> => {
+    const made = forms.get(row);
+    if (made && made.withRexB === withRexB) return made;
     const form: Form<R> = {
       row,
       readers: row.operands.map((_, i) => reader(row, i)),
@@ -112,9 +115,9 @@ export function makeForms<R>(rows: readonly Row[], reader: (row: Row, i: number)
       registerOnly: row.operands.some((op) => op.where === 'C' || op.where === 'D'),
       owns66: row.enc.prefix === '66',
       size64: row.size64 === 'f64' ? 2 : row.size64 === 'd64' ? 1 : 0,
-      withRexB: withRexB && prepare(withRexB),
+      withRexB,
     };
-    if (!withRexB) forms.set(row, form);
+    forms.set(row, form);
     return form;
   };
   const choose = (list: readonly Row[]): Form<R> | undefined => {
@@ -123,7 +126,9 @@ export function makeForms<R>(rows: readonly Row[], reader: (row: Row, i: number)
     if (second && specificity(first) === specificity(second)) {
       conflicts.add(`${first.name} ${first.enc.text} and ${second.name} ${second.enc.text}`);
     }
-    return prepare(first, first.enc.plusR ? undefined : list.find((r) => r.enc.plusR));
+    if (!first.noRexB) return prepare(first);
+    const other = list.find((r) => !r.noRexB);
+    return prepare(first, other ? prepare(other) : 'none');
   };
   const node = (list: readonly Row[]): Node<R> | undefined => {
     if (list.length === 0) return undefined;

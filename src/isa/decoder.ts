@@ -340,15 +340,21 @@ function makeReader(row: Row, i: number): Reader {
 /** Map after an 0F escape: 0F 38 and 0F 3A have their own. */
 const escapeMap = (byte: number): 1 | 2 | 3 => (byte === 0x38 ? 2 : byte === 0x3a ? 3 : 1);
 
+function byRexB(form: Form<Reader>, s: State): Form<Reader> | undefined {
+  if (!(s.rex & REX_B)) return form;
+  return form.withRexB === 'none' ? undefined : form.withRexB;
+}
+
 function choose(node: Node<Reader>, s: State): Form<Reader> | undefined {
   const { only, choices } = node;
   if (only) {
     if (only.modrm) s.modrm = s.u8();
-    return only.withRexB && s.rex & REX_B ? only.withRexB : only;
+    return only.withRexB === undefined ? only : byRexB(only, s);
   }
   if (!choices) return undefined;
   s.modrm = s.u8();
-  return choices[choices.length === 256 ? s.modrm : ((s.modrm >> 2) & 14) | (s.modrm >= 0xc0 ? 1 : 0)];
+  const form = choices[choices.length === 256 ? s.modrm : ((s.modrm >> 2) & 14) | (s.modrm >= 0xc0 ? 1 : 0)];
+  return form?.withRexB === undefined ? form : byRexB(form, s);
 }
 
 function repeatOf(row: Row, repeat: number): Insn['rep'] {
@@ -356,9 +362,13 @@ function repeatOf(row: Row, repeat: number): Insn['rep'] {
   return repeat === 0xf3 || row.rep === 'plain' ? 'rep' : 'repne';
 }
 
-/** Makes a decoder for the rows. Throws at start-up when a row's notation makes no sense. */
-export function makeDecoder(rows: readonly Row[]): Decoder {
-  const { nodes, conflicts } = makeForms(rows, makeReader);
+/**
+ * Makes a decoder for the rows. With `features`, rows of a CPU feature that is not in the set are not there; without,
+ * all are. Throws at start-up when a row's notation makes no sense.
+ */
+export function makeDecoder(rows: readonly Row[], features?: ReadonlySet<string>): Decoder {
+  const there = rows.filter((r) => !features || r.feature === undefined || features.has(r.feature));
+  const { nodes, conflicts } = makeForms(there, makeReader);
   const s = new State();
   const short = (at: number): DecodeFailure => (s.limit === at + MAX_LENGTH ? TOO_LONG : TRUNCATED);
 
@@ -401,7 +411,7 @@ export function makeDecoder(rows: readonly Row[]): Decoder {
       opcode,
       lock: s.lock,
       rep: repeatOf(form.row, s.repeat),
-      seg: s.override >= 0 ? s.override : SEG.ds,
+      seg: s.mem ? s.mem.seg : s.override >= 0 ? s.override : SEG.ds,
     };
   };
   return { decode, conflicts };

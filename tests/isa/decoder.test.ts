@@ -14,8 +14,8 @@ const ROWS = [
   row('inc', '+Zv', '40+r', none, { no64: true }),
   row('push', 'Zv', '50+r', none, { size64: 'd64' }),
   row('push', 'Iz', '68', none, { size64: 'd64' }),
-  row('nop', '', '90', none),
-  row('pause', '', 'F3 90', none),
+  row('nop', '', '90', none, { noRexB: true }),
+  row('pause', '', 'F3 90', none, { noRexB: true }),
   row('xchg', '+Zv, +rAX', '90+r', none),
   row('mov', '=Zb, Ib', 'B0+r', none),
   row('mov', '=Zv, Iv', 'B8+r', none),
@@ -89,6 +89,7 @@ describe('prefixes', () => {
   it('make 90 NOP, PAUSE or XCHG', () => {
     expect([name('90'), name('F3 90'), name('41 90'), name('91')]).toEqual(['nop', 'pause', 'xchg', 'xchg']);
     expect(ok('41 90').operands[0]).toMatchObject({ n: 8 });
+    expect(name('F3 41 90')).toBe('xchg');
   });
   it('allow LOCK only where the row does and operand 0 is in memory', () => {
     expect(ok('F0 01 08').lock).toBe(true);
@@ -105,6 +106,7 @@ describe('prefixes', () => {
     expect(ok('64 2E 01 08').mem!.seg).toBe(SEG.fs);
     expect(ok('65 A5').seg).toBe(SEG.gs);
     expect(ok('A5').seg).toBe(SEG.ds);
+    expect(ok('01 4D 00').seg).toBe(SEG.ss);
   });
 });
 
@@ -196,6 +198,15 @@ describe('tables', () => {
     const twice = makeDecoder([...ROWS, row('or', '+Ev, Gv', '01 /r', none)]);
     expect(decoder.conflicts).toEqual([]);
     expect(twice.conflicts).toEqual([expect.stringContaining('01 /r')]);
+  });
+  it('leave out rows of features that the CPU does not have', () => {
+    const list = [
+      row('bsf', '=Gv, Ev', '0F BC /r', none),
+      row('tzcnt', '=Gv, Ev', 'F3 0F BC /r', none, { feature: 'bmi1' }),
+    ];
+    const bytes = bytesOf('F3 0F BC C1');
+    expect(makeDecoder(list).decode(bytes, 0, 4, M64)).toMatchObject({ row: list[1] });
+    expect(makeDecoder(list, new Set()).decode(bytes, 0, 4, M64)).toMatchObject({ row: list[0] });
   });
   it('refuse operands that no encoding gives', () => {
     expect(() => makeDecoder([row('x', 'By', '01 /r', none)])).toThrow(/VEX/);

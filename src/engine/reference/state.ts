@@ -2,9 +2,10 @@
  * A vCPU's state for the reference engine: the same bytes at the same offsets as in WebAssembly memory
  * (src/isa/layout.ts), read and written as bigints by field name.
  */
-import { type Flag, FLAG_BIT, FLAGS, type PureOps, type Width } from '../../isa/ops.ts';
+
 import { ccRecipe, recipeFlag } from '../../isa/flags.ts';
 import { CPU_FIELDS, CPU_SIZE, EFLAGS, type Field } from '../../isa/layout.ts';
+import { FLAG_BIT, FLAGS, type Flag, type PureOps, type Width } from '../../isa/ops.ts';
 
 const BY_NAME: ReadonlyMap<string, Field> = new Map(CPU_FIELDS.map((f) => [f.name, f]));
 /** Bytes that count in a field of each type: f80 has 6 bytes of padding. */
