@@ -72,6 +72,12 @@ const SYSTEM: readonly HelperSpec[] = [
   helper('wbinvd():i', 'WBINVD, INVD: privilege only'),
   helper('monitor(l):i', 'MONITOR: (linear address)'),
   helper('mwait():i', 'MWAIT'),
+  helper('hw_random():l', 'RDRAND, RDSEED: 64 random bits'),
+  helper(
+    'rep_movs(iii):l',
+    'many iterations of REP MOVS: (width bits, address size, offset of the source segment base field): advances rSI, rDI and rCX, returns elements done, 0 when the row must do the next one',
+  ),
+  helper('rep_stos(iii):l', 'the same for REP STOS; the third argument is not used'),
 ];
 
 export const HELPERS: readonly HelperSpec[] = [...SYSTEM];

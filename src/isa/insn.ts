@@ -56,7 +56,7 @@ export interface Insn {
   readonly lock: boolean;
   /** F3 / F2 in front of a row with `rep`. For `plain` rows F2 repeats like F3. */
   readonly rep: 'none' | 'rep' | 'repne';
-  /** Segment of implicit accesses: the override, or ds. */
+  /** Segment of accesses by `insn` (SegRef): that of `mem` when there is one, else the override, or ds. */
   readonly seg: number;
 }
 

@@ -17,7 +17,10 @@ export const FLAGS: readonly Flag[] = ['cf', 'pf', 'af', 'zf', 'sf', 'of'];
 /** Bit of each flag in EFLAGS. */
 export const FLAG_BIT: Readonly<Record<Flag, number>> = { cf: 0, pf: 2, af: 4, zf: 6, sf: 7, of: 11 };
 
-/** Segment of an implicit memory access: a segment register, or the instruction's own (override or ds). */
+/**
+ * Segment of a memory access by segment and offset: a segment register, or the instruction's own: that of its
+ * ModRM memory operand (override, or ss for rBP/rSP bases, or ds) when it has one, else the override, or ds.
+ */
 export type SegRef = 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs' | 'insn';
 /** Faults a row may raise itself. */
 export type FaultName = 'de' | 'ud' | 'gp' | 'br' | 'nm' | 'mf' | 'xm';
@@ -87,13 +90,16 @@ export interface Ops<V> extends PureOps<V> {
   /**
    * Value of operand `n`: an integer zero-extended from its width, a 128-bit vector for xmm operands and
    * 128-bit memory, 64 bits for mmx and 64-bit memory. Immediates are sign-extended to 64 bits, then cut to `w`
-   * by their type (`Iz`, `Ibs`: operand size; `Ib`, `Iw`: zero-extended).
+   * by their type (`Iz`, `Ibs`: operand size; `Ib`, `Iw`: zero-extended). A far pointer immediate (`Ap`) is
+   * `offset | selector << 32`. The access to memory happens here, also when the value is not used.
    */
   get(n: number): V;
   /** Writes operand `n`: 32-bit registers zero their upper half, narrower ones keep it (SDM vol.1 3.4.1.1). */
   set(n: number, v: V): void;
   /** Offset (effective address) of memory operand `n`, cut to the address size, without its segment's base. */
   offset(n: number): V;
+  /** Number of the register that operand `n` encodes, REX included (for `C` and `D` operands). */
+  number(n: number): V;
 
   // Registers by number (0 = rax ... 15 = r15), without operand encoding. `w` cuts a read; a write follows the rule of `set`.
   reg(w: Width, r: number): V;
@@ -102,6 +108,8 @@ export interface Ops<V> extends PureOps<V> {
   // Memory by segment and offset, for accesses that are not a ModRM operand.
   load(w: Width, seg: SegRef, offset: V): V;
   store(w: Width, seg: SegRef, offset: V, v: V): void;
+  /** Linear address of an offset in a segment, without an access or a check. */
+  linear(seg: SegRef, offset: V): V;
   /** Raises the faults that a store there would raise, without storing. */
   probeStore(w: Width, seg: SegRef, offset: V): void;
 
@@ -134,7 +142,7 @@ export interface Ops<V> extends PureOps<V> {
   jump(rip: V): void;
 
   // Runtime helpers (src/isa/helpers.ts): the cpu pointer is passed first by the backend.
-  /** Calls a helper that cannot fault and returns its value. */
+  /** Calls a helper that cannot fault and returns its value. The call happens here, also when the value is not used. */
   call(name: string, ...args: V[]): V;
   /** Calls a helper that returns 0, or non-zero after it has recorded a fault: then the fault is raised. */
   check(name: string, ...args: V[]): void;

@@ -21,6 +21,15 @@
  *
  * The encoding is the manual's: `01 /r`, `0F BA /4 ib`, `F3 0F 10 /r`, `B8+r`; mandatory prefixes are NP 66 F3 F2;
  * `NFx` means F2/F3 absent. `/r` and `/0`-`/7` announce a ModRM byte. Immediates follow from the operands.
+ *
+ * Which row bytes belong to: among the rows of the map and opcode that the mode, the mandatory prefix, the ModRM
+ * byte (digit or whole byte; `R U N` operands need mod = 3, `M` operands mod != 3; rows with a `C` or `D` operand
+ * take any mod as 3) and the CPU's features allow, the most specific: an exact prefix (66, F3, F2) before NP and
+ * NFx before none, then a whole ModRM byte before a digit before `/r`, then `noRexB` before `+r`. A row whose
+ * feature is absent is not there, so its bytes may belong to a less specific row (TZCNT is then BSF).
+ *
+ * A name may be three, `cbw/cwde/cdqe`: for 16, 32, 64 bits of operand size, or, in rows with `asize` and without
+ * `rep`, of address size.
  */
 import type { Ops, Width } from './ops.ts';
 
@@ -67,6 +76,12 @@ export interface RowAttrs {
   readonly size64?: 'd64' | 'f64';
   /** LOCK is allowed when operand 0 is in memory. */
   readonly lock?: boolean;
+  /** Memory form is locked also without a LOCK prefix (XCHG). */
+  readonly implicitLock?: boolean;
+  /** The memory operand is only named, never accessed: no check of its address (hint NOPs, prefetches). */
+  readonly noAccess?: boolean;
+  /** Only without REX.B (90 is NOP, 41 90 is XCHG). */
+  readonly noRexB?: boolean;
   /** REP prefixes repeat the row: `plain` until rCX is 0, `zf` also until ZF is not what the prefix asks. */
   readonly rep?: 'plain' | 'zf';
   /** Helper `(cpu, width bits, asize, segment base field offset) -> elements done` that does many iterations of REP. */
@@ -163,9 +178,9 @@ function parseEncoding(text: string): Encoding {
     prefix = tokens.shift() as MandatoryPrefix;
   }
   let map: 0 | 1 | 2 | 3 = 0;
-  const escape = /^0F (38 |3A )?(?=[0-9A-F]{2})/.exec(tokens.join(' '));
-  if (escape) {
-    map = escape[1] === undefined ? 1 : escape[1] === '38 ' ? 2 : 3;
+  const escaped = /^0F (38 |3A )?(?=[0-9A-F]{2})/.exec(tokens.join(' '));
+  if (escaped) {
+    map = escaped[1] === undefined ? 1 : escaped[1] === '38 ' ? 2 : 3;
     tokens.splice(0, map === 1 ? 1 : 2);
   }
   const op = tokens.shift() ?? '';
