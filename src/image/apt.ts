@@ -82,8 +82,16 @@ async function runApt(
     for (const line of lines) context.onStatus?.(line);
   });
   return new Promise((resolve, reject) => {
-    child.on('error', (error: NodeJS.ErrnoException) => reject(error.code === 'ENOENT' ? aptMissing() : error));
-    child.on('close', (status) => resolve({ status, stdout: stdout.text, stderr: stderr.text }));
+    let aborted: Error | undefined;
+    child.on('error', (error: NodeJS.ErrnoException) => {
+      // An aborted tool is still ending; whoever waits removes the folder it writes to.
+      if (error.name === 'AbortError') aborted = error;
+      else reject(error.code === 'ENOENT' ? aptMissing() : error);
+    });
+    child.on('close', (status) => {
+      if (aborted === undefined) resolve({ status, stdout: stdout.text, stderr: stderr.text });
+      else reject(aborted);
+    });
   });
 }
 

@@ -49,7 +49,7 @@ async function takeOut(fetched: FetchedPackage, accepts: (path: string) => boole
     return file as PackagedFile;
   } catch (error) {
     if (!(error instanceof ImageError)) throw error;
-    throw new ImageError(`${fetched.record.package}: ${error.message}`, error.advice, { cause: error });
+    throw new ImageError(`${fetched.record.package}: ${error.reason}`, error.advice, { cause: error });
   }
 }
 

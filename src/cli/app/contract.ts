@@ -1,0 +1,43 @@
+// What the run command needs of a machine. The machine layer provides it; tests provide stand-ins.
+
+import type { EngineName } from './options.ts';
+
+/** How a machine is built. */
+export interface MachineOptions {
+  /** Bytes of guest RAM. */
+  readonly memory: number;
+  readonly kernel: Uint8Array;
+  readonly initrd?: Uint8Array;
+  /** Kernel command line. */
+  readonly append: string;
+  readonly engine: EngineName;
+  /** Name of a CPU model. */
+  readonly cpu: string;
+  /** Trace items by name; their lines go to `logOutput`. */
+  readonly log: string[];
+  /** Bytes the guest sent on its serial port; the buffer belongs to the machine once this returns. */
+  readonly serialOutput: (bytes: Uint8Array) => void;
+  readonly logOutput: (line: string) => void;
+}
+
+/** How a run ended. */
+export type Outcome =
+  | { readonly kind: 'poweroff' }
+  | { readonly kind: 'reset' }
+  | { readonly kind: 'triple-fault' }
+  /** The guest wrote `value` to the debug-exit port. */
+  | { readonly kind: 'debug-exit'; readonly value: number }
+  /** The signal was aborted; the machine can be run on. */
+  | { readonly kind: 'stopped' }
+  | { readonly kind: 'error'; readonly message: string };
+
+/** A machine. `run` gives the event loop its turn every few milliseconds. */
+export interface MachineLike {
+  serialInput(bytes: Uint8Array): void;
+  run(options: { readonly signal?: AbortSignal }): Promise<Outcome>;
+  stats(): object;
+}
+
+export interface MachineFactory {
+  create(options: MachineOptions): Promise<MachineLike>;
+}

@@ -1,0 +1,60 @@
+// Checks of the values that options take; each throws a UsageError that says what would be right.
+
+import { InvalidArgumentError } from 'commander';
+import { MAX_RAM } from '../../machine/memory-map.ts';
+
+/** Least guest memory in bytes: below it no kernel that Plinth boots gets anywhere. */
+export const minMemory = 16 * 2 ** 20;
+/** Most guest memory in bytes. */
+export const maxMemory = MAX_RAM;
+
+export const engines = ['interp', 'auto'] as const;
+export type EngineName = (typeof engines)[number];
+
+const unitShift = { '': 0, K: 10, M: 20, G: 30 } as const;
+
+/** Writes a size in the largest unit that keeps it whole. */
+export function formatSize(bytes: number): string {
+  for (const [unit, shift] of Object.entries(unitShift).reverse()) {
+    if (bytes >= 2 ** shift && bytes % 2 ** shift === 0) return `${bytes / 2 ** shift}${unit}`;
+  }
+  return String(bytes);
+}
+
+/**
+ * Parses a memory size: a number with K, M or G (powers of 1024), or plain bytes.
+ * @returns bytes, a multiple of 4 KiB within the limits
+ */
+export function parseMemory(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(text.trim());
+  const limits = `between ${formatSize(minMemory)} and ${formatSize(maxMemory)}`;
+  if (match === null) throw new InvalidArgumentError(`give a size such as 512M or 2G, ${limits}`);
+  const unit = (match[2] ?? '').toUpperCase() as keyof typeof unitShift;
+  const bytes = Number(match[1]) * 2 ** unitShift[unit];
+  if (bytes < minMemory || bytes > maxMemory) throw new InvalidArgumentError(`give guest memory ${limits}`);
+  if (bytes % 4096 !== 0) throw new InvalidArgumentError('give a multiple of 4K');
+  return bytes;
+}
+
+/** Longest time a Node.js timer can wait, in seconds. */
+const maxTimeout = Math.floor((2 ** 31 - 1) / 1000);
+
+/** Parses a time limit in seconds, fractions allowed. */
+export function parseTimeout(text: string): number {
+  const seconds = Number(text);
+  if (text.trim() === '' || !(seconds > 0) || seconds > maxTimeout) {
+    throw new InvalidArgumentError(`give seconds above 0, at most ${maxTimeout}`);
+  }
+  return seconds;
+}
+
+/** Trace items by name. */
+export const logItems = ['decode', 'wasm', 'int', 'mmu', 'io', 'exec'] as const;
+
+/** Parses a comma-separated list of trace items. */
+export function parseLog(text: string): string[] {
+  const items = text.split(',').map((item) => item.trim());
+  const unknown = items.find((item) => !(logItems as readonly string[]).includes(item));
+  if (unknown !== undefined) throw new InvalidArgumentError(`choose from ${logItems.join(',')}`);
+  return [...new Set(items)];
+}

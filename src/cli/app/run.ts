@@ -1,0 +1,200 @@
+// `plinth run`: builds a machine from files or an image, connects it to the terminal, ends with the guest's verdict.
+
+import { readFile } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { SerialConsole, type Streams } from './console.ts';
+import type { MachineFactory, MachineLike, MachineOptions, Outcome } from './contract.ts';
+import { exitCode, HostError, UsageError } from './errors.ts';
+import { defaultCommandLine } from './kernel.ts';
+import { type EngineName, formatSize } from './options.ts';
+
+/** Options of the command line, parsed. */
+export interface RunOptions {
+  readonly image?: string;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly memory: number;
+  readonly engine: EngineName;
+  /** Seconds. */
+  readonly timeout?: number;
+  readonly log: string[];
+  readonly cpu: string;
+}
+
+type Guest = Pick<MachineOptions, 'kernel' | 'initrd'>;
+
+async function readGuestFile(option: string, path: string, memory: number): Promise<Uint8Array> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    const why = { ENOENT: 'does not exist', EISDIR: 'is a folder', EACCES: 'may not be read' }[code ?? ''];
+    throw new HostError(`${option} ${path} ${why ?? `cannot be read (${code})`}`, 'give the path of a readable file', {
+      cause: error,
+    });
+  }
+  if (bytes.length === 0) throw new HostError(`${option} ${path} is empty`, 'give another file');
+  if (bytes.length > memory) {
+    throw new HostError(
+      `${option} ${path} (${Math.ceil(bytes.length / 2 ** 20)}M) is larger than the guest's memory (${formatSize(memory)})`,
+      'give more with --memory',
+    );
+  }
+  return bytes;
+}
+
+async function guestOf(options: RunOptions, signal: AbortSignal): Promise<Guest> {
+  if (options.kernel !== undefined) {
+    const kernel = await readGuestFile('--kernel', options.kernel, options.memory);
+    if (options.initrd === undefined) return { kernel };
+    return { kernel, initrd: await readGuestFile('--initrd', options.initrd, options.memory) };
+  }
+  const { loadImage } = await import('../../image/pull.ts');
+  const { pullProgress } = await import('./progress.ts');
+  const { kernel, initrd } = await loadImage(options.image, { signal, onProgress: pullProgress(process.stderr) });
+  if (options.initrd === undefined) return { kernel, initrd };
+  return { kernel, initrd: await readGuestFile('--initrd', options.initrd, options.memory) };
+}
+
+/** Signals that end the program; the guest is stopped and the terminal put back first. */
+const endingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Why a run was stopped from outside, as the exit code to end with. */
+interface Stop {
+  readonly code: number;
+  readonly message?: string;
+}
+
+/** Aborts with a `Stop` when a signal arrives or the launcher that started this process is gone. */
+function stopOnSignals(stop: (reason: Stop) => void): () => void {
+  const onSignal = (name: (typeof endingSignals)[number]) =>
+    stop({ code: exitCode.signalBase + constants.signals[name] });
+  for (const name of endingSignals) process.on(name, onSignal);
+  const launcher = Number(process.env.PLINTH_LAUNCHER);
+  const watch = setInterval(() => {
+    if (launcher > 0 && process.ppid !== launcher) stop({ code: exitCode.hostError });
+  }, 1000);
+  watch.unref();
+  return () => {
+    for (const name of endingSignals) process.off(name, onSignal);
+    clearInterval(watch);
+  };
+}
+
+function codeOf(outcome: Outcome, say: (line: string) => void): number {
+  switch (outcome.kind) {
+    case 'poweroff':
+      return exitCode.poweroff;
+    case 'reset':
+      say('the guest asked for a reset, and Plinth does not start it again');
+      return exitCode.crash;
+    case 'triple-fault':
+      say('the guest ended in a triple fault');
+      return exitCode.crash;
+    case 'debug-exit':
+      return ((outcome.value << 1) | 1) & 0xff;
+    case 'error':
+      throw new HostError(`the machine stopped: ${outcome.message}`, 'run again with --log exec,int and report it');
+    case 'stopped':
+      throw new Error('the machine stopped without being asked to');
+  }
+}
+
+/** Runs the machine until it ends by itself or by `stop`; pauses it while output cannot be written. */
+async function runToEnd(
+  machine: MachineLike,
+  console: SerialConsole,
+  stop: AbortSignal,
+  pauses: { current: AbortController },
+): Promise<Outcome> {
+  for (;;) {
+    pauses.current = new AbortController();
+    const outcome = await machine.run({ signal: AbortSignal.any([stop, pauses.current.signal]) });
+    if (outcome.kind !== 'stopped' || stop.aborted) return outcome;
+    const stopped = new Promise<void>((resolve) => stop.addEventListener('abort', () => resolve(), { once: true }));
+    await Promise.race([console.drained(), stopped]);
+    if (stop.aborted) return outcome;
+  }
+}
+
+/**
+ * Runs a machine on the given streams.
+ * @param loadFactory loads what builds machines; called at once, waited for when the guest's files are there
+ * @returns the exit code
+ * @throws errors with advice for what the user can mend
+ */
+export async function runMachine(
+  options: RunOptions,
+  loadFactory: () => Promise<MachineFactory>,
+  streams: Streams,
+): Promise<number> {
+  const stop = new AbortController();
+  const end = (reason: Stop) => stop.abort(reason);
+  const releaseSignals = stopOnSignals(end);
+  const pauses = { current: new AbortController() };
+  let machine: MachineLike | undefined;
+  const console = new SerialConsole(streams, {
+    input: (bytes) => machine?.serialInput(bytes),
+    quit: () => end({ code: exitCode.poweroff, message: 'quit' }),
+    stats: () => ({ ...machine?.stats() }),
+    congested: () => pauses.current.abort(),
+    outputClosed: () => end({ code: exitCode.hostError }),
+  });
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    // The engine loads while the files are read; a wrong file is told first.
+    const loading = loadFactory();
+    loading.catch(() => {});
+    const guest = await guestOf(options, stop.signal);
+    machine = await (await loading).create({
+      ...guest,
+      append: defaultCommandLine(guest.kernel, options.append),
+      memory: options.memory,
+      engine: options.engine,
+      cpu: options.cpu,
+      log: options.log,
+      serialOutput: (bytes) => console.output(bytes),
+      logOutput: (line) => console.say(line),
+    });
+    const { timeout } = options;
+    if (timeout !== undefined) {
+      const message = `stopped after ${timeout} s, the time limit`;
+      timer = setTimeout(() => end({ code: exitCode.timeout, message }), timeout * 1000);
+    }
+    console.open();
+    const outcome = await runToEnd(machine, console, stop.signal, pauses);
+    const say = (line: string) => console.say(line);
+    if (outcome.kind !== 'stopped') return codeOf(outcome, say);
+    const reason = stop.signal.reason as Stop;
+    if (reason.message !== undefined) say(reason.message);
+    return reason.code;
+  } catch (error) {
+    if (stop.signal.aborted) return (stop.signal.reason as Stop).code;
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    console.close();
+    releaseSignals();
+    await console.drained();
+  }
+}
+
+const machineModule = '../../machine/machine.ts';
+
+async function importMachine(): Promise<{ Machine: MachineFactory }> {
+  return import(machineModule);
+}
+
+/** The command itself. @throws UsageError for options that do not go together. */
+export async function runCommand(options: RunOptions): Promise<number> {
+  if (options.image !== undefined && options.kernel !== undefined) {
+    throw new UsageError('an image and --kernel were both given', 'give one of them');
+  }
+  if (options.image !== undefined) {
+    const { checkImageName } = await import('./image.ts');
+    checkImageName(options.image, 'command or image');
+  }
+  return runMachine(options, async () => (await importMachine()).Machine, process);
+}
