@@ -1,0 +1,212 @@
+// Memory accesses of instructions and of the processor itself that are not a TLB hit.
+//
+// Each access gives an absolute host address at which the caller loads or stores: in RAM, or the bounce buffer in
+// the vCPU's state when the bytes are in two pages or not in RAM; mem_commit then carries the store out.
+
+import { a20, P2M_HOOKED, p2m_entry, phys_read, phys_write, prepare_store } from './frames';
+import {
+  CPU_BOUNCE,
+  CPU_BOUNCE_PA,
+  CPU_BOUNCE_SIZE,
+  CPU_BOUNCE_VA,
+  CPU_EXC_CR2,
+  CPU_EXEC_GLOBAL,
+  CPU_N_ITLB_MISS,
+  CPU_N_SLOW,
+  EXC_AC,
+  EXC_GP,
+  EXC_PF,
+  EXC_SS,
+  ITLB_GLOBAL,
+  P2M_PRESENT,
+  P2M_WRITABLE,
+  TLB_ADDEND,
+  TLB_CTX_CHECKED,
+  TLB_CTX_SUPERVISOR,
+  TLB_CTX_SUPERVISOR_AC,
+  TLB_CTX_USER,
+  TLB_FRAME,
+  TLB_TAG_READ,
+  TLB_TAG_WRITE,
+} from './gen/layout';
+import { canonical, cpl, current_context, long_mode, raise } from './state';
+import { note_page_size, tlb_entry, tlb_fill } from './tlb';
+import { ACCESS_AC, ACCESS_FETCH, ACCESS_USER, ACCESS_WRITE, walk, walk_error, walk_global, walk_gpa } from './walk';
+
+/** Added to the size of an access through SS: a non-canonical address is then #SS, not #GP. */
+export const MEM_STACK: u32 = 0x100;
+const SIZE_MASK: u32 = 0xff;
+const MAX_SIZE: u32 = 64;
+const PAGE: u64 = ~(<u64>0xfff);
+
+const READ: u32 = 0;
+const WRITE: u32 = 1;
+const MODIFY: u32 = 2;
+
+// Result of `translate`: host address (0: not RAM), gpa, and flags of the P2M entry.
+let t_host: u32 = 0;
+let t_gpa: u64 = 0;
+let t_flags: u32 = 0;
+
+function page_fault(cpu: u32, va: u64): u32 {
+  store<u64>(cpu + CPU_EXC_CR2, va);
+  return raise(cpu, EXC_PF, walk_error);
+}
+
+/** Finds the page of `va` in a context (not TLB_CTX_CHECKED), filling the TLB. 1: #PF is recorded. */
+function translate(cpu: u32, va: u64, ctx: u32, write: bool): u32 {
+  const at = tlb_entry(cpu, ctx, va);
+  if (load<u64>(at + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) == (va & PAGE)) {
+    t_host = <u32>va + load<u32>(at + TLB_ADDEND);
+    t_gpa = ((<u64>load<u32>(at + TLB_FRAME)) << 12) | (va & 0xfff);
+    t_flags = P2M_PRESENT | P2M_WRITABLE;
+    return 0;
+  }
+  let access: u32 = write ? ACCESS_WRITE : 0;
+  if (ctx == TLB_CTX_USER) access |= ACCESS_USER;
+  else if (ctx == TLB_CTX_SUPERVISOR_AC) access |= ACCESS_AC;
+  if (!walk(cpu, va, access)) return page_fault(cpu, va);
+  const p2m = p2m_entry(cpu, walk_gpa);
+  t_gpa = walk_gpa;
+  t_flags = p2m;
+  t_host = 0;
+  if (p2m) {
+    tlb_fill(cpu, ctx, va, p2m);
+    t_host = (p2m & 0xfffff000) + (<u32>va & 0xfff);
+  }
+  return 0;
+}
+
+/** Alignment that #AC asks of an access of `n` bytes (SDM vol.3 table 6-7), as a mask. */
+function alignment(n: u32): u32 {
+  if (n >= 8) return 7;
+  return n >= 4 ? 3 : n - 1;
+}
+
+/** An access within one page, already translated. */
+function single(cpu: u32, n: u32, kind: u32): u32 {
+  const bounce = cpu + CPU_BOUNCE;
+  if (t_host && (kind == READ || (t_flags & (P2M_WRITABLE | P2M_HOOKED)) == P2M_WRITABLE)) return t_host;
+  const gpa = t_gpa;
+  if (t_host) {
+    const to = prepare_store(cpu, gpa, n);
+    if (to) return to;
+    // ROM: the store goes to the bounce buffer and stays there.
+    if (kind == MODIFY) phys_read(cpu, gpa, bounce, n);
+    return bounce;
+  }
+  if (kind != WRITE) phys_read(cpu, gpa, bounce, n);
+  if (kind != READ) {
+    store<u64>(cpu + CPU_BOUNCE_PA, gpa);
+    store<u32>(cpu + CPU_BOUNCE_SIZE, n);
+  }
+  return bounce;
+}
+
+/** An access whose first `first` bytes are in one page and the rest in the next. Both are checked first. */
+function crossing(cpu: u32, va: u64, n: u32, ctx: u32, kind: u32): u32 {
+  const first: u32 = 4096 - (<u32>va & 0xfff);
+  let next = va + first;
+  if (!long_mode(cpu)) next &= 0xffffffff;
+  if (translate(cpu, va, ctx, kind != READ)) return 0;
+  const gpa = t_gpa;
+  if (translate(cpu, next, ctx, kind != READ)) return 0;
+  const gpa2 = t_gpa;
+  const bounce = cpu + CPU_BOUNCE;
+  if (kind != WRITE) {
+    phys_read(cpu, gpa, bounce, first);
+    phys_read(cpu, gpa2, bounce + first, n - first);
+  }
+  if (kind != READ) {
+    store<u64>(cpu + CPU_BOUNCE_PA, gpa);
+    store<u64>(cpu + CPU_BOUNCE_PA + 8, gpa2);
+    store<u32>(cpu + CPU_BOUNCE_SIZE, n);
+  }
+  return bounce;
+}
+
+/** `n` (1-64) bytes at `va` in an access context. Host address, or 0 after recording a fault. */
+function access(cpu: u32, address: u64, n: u32, ctx: u32, kind: u32, stack: bool): u32 {
+  const va = long_mode(cpu) ? address : address & 0xffffffff;
+  store<u64>(cpu + CPU_N_SLOW, load<u64>(cpu + CPU_N_SLOW) + 1);
+  store<u32>(cpu + CPU_BOUNCE_SIZE, 0);
+  store<u64>(cpu + CPU_BOUNCE_VA, va);
+  if (n > MAX_SIZE || !canonical(va) || !canonical(va + n - 1)) {
+    raise(cpu, stack ? EXC_SS : EXC_GP, 0);
+    return 0;
+  }
+  const table = ctx == TLB_CTX_CHECKED ? TLB_CTX_USER : ctx;
+  let host: u32 = 0;
+  if ((<u32>va & 0xfff) + n <= 4096) {
+    if (translate(cpu, va, table, kind != READ)) return 0;
+    if (ctx == TLB_CTX_CHECKED && <u32>va & alignment(n)) {
+      raise(cpu, EXC_AC, 0);
+      return 0;
+    }
+    host = single(cpu, n, kind);
+  } else {
+    host = crossing(cpu, va, n, table, kind);
+    if (host && ctx == TLB_CTX_CHECKED && <u32>va & alignment(n)) {
+      raise(cpu, EXC_AC, 0);
+      return 0;
+    }
+  }
+  return host;
+}
+
+/** Where to load `size` (1-64, + MEM_STACK) bytes of linear address `va`; 0 after recording a fault. */
+export function mem_read(cpu: u32, va: u64, size: u32): u32 {
+  return access(cpu, va, size & SIZE_MASK, current_context(cpu), READ, (size & MEM_STACK) != 0);
+}
+/** Where to store; 0 after recording a fault. mem_commit has to follow the store. */
+export function mem_write(cpu: u32, va: u64, size: u32): u32 {
+  return access(cpu, va, size & SIZE_MASK, current_context(cpu), WRITE, (size & MEM_STACK) != 0);
+}
+/** Where to load and then store; 0 after recording a fault. mem_commit has to follow the store. */
+export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
+  return access(cpu, va, size & SIZE_MASK, current_context(cpu), MODIFY, (size & MEM_STACK) != 0);
+}
+
+/** Carries out the store that the last mem_write or mem_rmw put off, if it did. */
+export function mem_commit(cpu: u32): void {
+  const n = load<u32>(cpu + CPU_BOUNCE_SIZE);
+  if (n == 0) return;
+  store<u32>(cpu + CPU_BOUNCE_SIZE, 0);
+  const room: u32 = 4096 - (<u32>load<u64>(cpu + CPU_BOUNCE_VA) & 0xfff);
+  const first: u32 = n < room ? n : room;
+  phys_write(cpu, load<u64>(cpu + CPU_BOUNCE_PA), cpu + CPU_BOUNCE, first);
+  if (n > first) phys_write(cpu, load<u64>(cpu + CPU_BOUNCE_PA + 8), cpu + CPU_BOUNCE + first, n - first);
+}
+
+/** Like mem_read with supervisor privilege whatever the CPL is: descriptor tables, TSS (SDM vol.3 4.6). */
+export function sys_read(cpu: u32, va: u64, size: u32): u32 {
+  return access(cpu, va, size & SIZE_MASK, TLB_CTX_SUPERVISOR, READ, (size & MEM_STACK) != 0);
+}
+/** Like mem_write with supervisor privilege. */
+export function sys_write(cpu: u32, va: u64, size: u32): u32 {
+  return access(cpu, va, size & SIZE_MASK, TLB_CTX_SUPERVISOR, WRITE, (size & MEM_STACK) != 0);
+}
+/** Like mem_rmw with supervisor privilege. */
+export function sys_rmw(cpu: u32, va: u64, size: u32): u32 {
+  return access(cpu, va, size & SIZE_MASK, TLB_CTX_SUPERVISOR, MODIFY, (size & MEM_STACK) != 0);
+}
+
+/**
+ * gpa of the instruction byte at linear address `va`, or all ones after recording a fault. Leaves in exec_global
+ * what is to be OR-ed to the frame number of an instruction TLB entry.
+ */
+export function exec_translate(cpu: u32, address: u64): u64 {
+  const va = long_mode(cpu) ? address : address & 0xffffffff;
+  if (!canonical(va)) {
+    raise(cpu, EXC_GP, 0);
+    return ~(<u64>0);
+  }
+  if (!walk(cpu, va, ACCESS_FETCH | (cpl(cpu) == 3 ? ACCESS_USER : 0))) {
+    page_fault(cpu, va);
+    return ~(<u64>0);
+  }
+  store<u32>(cpu + CPU_EXEC_GLOBAL, walk_global ? ITLB_GLOBAL : 0);
+  store<u64>(cpu + CPU_N_ITLB_MISS, load<u64>(cpu + CPU_N_ITLB_MISS) + 1);
+  note_page_size(cpu, va);
+  return walk_gpa;
+}

@@ -1,0 +1,209 @@
+// Short names for what the state says: mode predicates, RFLAGS, stack pointer, segment registers, and the
+// fields that are derived from others (access context, decoding mode, FPU traps).
+
+import {
+  ATTR_CODE,
+  ATTR_DB,
+  ATTR_DPL_SHIFT,
+  ATTR_L,
+  ATTR_NULL,
+  CPU_CC_OP,
+  CPU_CC_X,
+  CPU_CPL,
+  CPU_CR0,
+  CPU_CR4,
+  CPU_EFER,
+  CPU_EFLAGS,
+  CPU_EXC_ERROR,
+  CPU_EXC_VECTOR,
+  CPU_EXIT_REASON,
+  CPU_FPU_TRAP,
+  CPU_FSW,
+  CPU_GPR,
+  CPU_ITLB_CTX,
+  CPU_MODE,
+  CPU_SEG_ATTR,
+  CPU_SEG_BASE,
+  CPU_SEG_LIMIT,
+  CPU_SEG_SEL,
+  CPU_SSE_TRAP,
+  CPU_STOP,
+  CPU_TLB_PTR,
+  CR0_AM,
+  CR0_EM,
+  CR0_PE,
+  CR0_TS,
+  CR4_OSFXSR,
+  CR4_SMAP,
+  EFER_LMA,
+  EFLAGS_AC,
+  EFLAGS_ARITH,
+  EFLAGS_FIXED,
+  EFLAGS_IOPL,
+  EFLAGS_VM,
+  EXC_GP,
+  ITLB_CTX_MODE_SHIFT,
+  ITLB_CTX_USER,
+  MODE_CODE16,
+  MODE_CODE32,
+  MODE_CODE64,
+  MODE_STACK32,
+  SEG_CS,
+  SEG_SS,
+  TLB_BYTES,
+  TLB_CTX_CHECKED,
+  TLB_CTX_SUPERVISOR,
+  TLB_CTX_SUPERVISOR_AC,
+  TLB_CTX_USER,
+  TLB_OFFSET,
+} from './gen/layout';
+
+/** Register numbers. */
+export const RAX: u32 = 0;
+export const RCX: u32 = 1;
+export const RDX: u32 = 2;
+export const RBX: u32 = 3;
+export const RSP: u32 = 4;
+export const RBP: u32 = 5;
+
+/** Error summary bit of the x87 status word: an unmasked exception is pending. */
+const FSW_ES: u32 = 0x80;
+
+/** Records an exception and returns 1, the status "fault recorded". */
+export function raise(cpu: u32, vector: u32, error: u32): u32 {
+  store<u32>(cpu + CPU_EXC_VECTOR, vector);
+  store<u32>(cpu + CPU_EXC_ERROR, error);
+  return 1;
+}
+
+export function cr0(cpu: u32): u32 {
+  return load<u32>(cpu + CPU_CR0);
+}
+export function cr4(cpu: u32): u32 {
+  return load<u32>(cpu + CPU_CR4);
+}
+export function cpl(cpu: u32): u32 {
+  return load<u32>(cpu + CPU_CPL);
+}
+/** IA-32e mode is active: 64-bit or compatibility mode. */
+export function long_mode(cpu: u32): bool {
+  return (load<u32>(cpu + CPU_EFER) & EFER_LMA) != 0;
+}
+/** The processor runs in 64-bit mode. */
+export function mode64(cpu: u32): bool {
+  return (load<u32>(cpu + CPU_MODE) & MODE_CODE64) != 0;
+}
+export function v86_mode(cpu: u32): bool {
+  return (load<u32>(cpu + CPU_EFLAGS) & EFLAGS_VM) != 0;
+}
+/** Protected mode, and not virtual-8086 mode: selectors name descriptors. */
+export function protected_mode(cpu: u32): bool {
+  return (load<u32>(cpu + CPU_CR0) & CR0_PE) != 0 && !v86_mode(cpu);
+}
+/** I/O privilege level, 0-3. */
+export function iopl(cpu: u32): u32 {
+  return (load<u32>(cpu + CPU_EFLAGS) & EFLAGS_IOPL) >> 12;
+}
+/** #GP(0) unless CPL is 0. */
+export function check_privilege(cpu: u32): u32 {
+  return cpl(cpu) != 0 ? raise(cpu, EXC_GP, 0) : 0;
+}
+
+/** RFLAGS; the arithmetic flags must be explicit (cc_op = 0). */
+export function rflags(cpu: u32): u32 {
+  return load<u32>(cpu + CPU_EFLAGS) | (load<u32>(cpu + CPU_CC_X) & EFLAGS_ARITH);
+}
+/** Sets all of RFLAGS. The caller calls update_context. */
+export function set_rflags(cpu: u32, value: u32): void {
+  store<u32>(cpu + CPU_EFLAGS, (value & ~EFLAGS_ARITH) | EFLAGS_FIXED);
+  store<u64>(cpu + CPU_CC_X, value & EFLAGS_ARITH);
+  store<u32>(cpu + CPU_CC_OP, 0);
+}
+
+export function gpr(cpu: u32, n: u32): u64 {
+  return load<u64>(cpu + CPU_GPR + n * 8);
+}
+export function set_gpr(cpu: u32, n: u32, value: u64): void {
+  store<u64>(cpu + CPU_GPR + n * 8, value);
+}
+
+/** Bits of rSP that stack accesses use, by the mode and SS.B. */
+export function stack_mask(cpu: u32): u64 {
+  const mode = load<u32>(cpu + CPU_MODE);
+  if (mode & MODE_CODE64) return ~(<u64>0);
+  return mode & MODE_STACK32 ? 0xffffffff : 0xffff;
+}
+/** Writes the bits of rSP that `mask` covers: 16, 32 (upper half zeroed) or 64. */
+export function set_sp(cpu: u32, mask: u64, value: u64): void {
+  if (mask == 0xffff) store<u16>(cpu + CPU_GPR + RSP * 8, <u16>value);
+  else store<u64>(cpu + CPU_GPR + RSP * 8, value & mask);
+}
+
+export function seg_sel(cpu: u32, seg: u32): u32 {
+  return <u32>load<u16>(cpu + CPU_SEG_SEL + seg * 2);
+}
+export function seg_base(cpu: u32, seg: u32): u64 {
+  return load<u64>(cpu + CPU_SEG_BASE + seg * 8);
+}
+export function seg_limit(cpu: u32, seg: u32): u32 {
+  return load<u32>(cpu + CPU_SEG_LIMIT + seg * 4);
+}
+export function seg_attr(cpu: u32, seg: u32): u32 {
+  return load<u32>(cpu + CPU_SEG_ATTR + seg * 4);
+}
+/** Writes a segment register with its hidden part. The caller calls update_context after CS or SS. */
+export function set_segment(cpu: u32, seg: u32, sel: u32, base: u64, limit: u32, attr: u32): void {
+  store<u16>(cpu + CPU_SEG_SEL + seg * 2, <u16>sel);
+  store<u64>(cpu + CPU_SEG_BASE + seg * 8, base);
+  store<u32>(cpu + CPU_SEG_LIMIT + seg * 4, limit);
+  store<u32>(cpu + CPU_SEG_ATTR + seg * 4, attr);
+}
+/** Loads a null selector: any access through it faults. A null SS keeps a DPL, which is the CPL. */
+export function set_null_segment(cpu: u32, seg: u32, sel: u32, dpl: u32): void {
+  set_segment(cpu, seg, sel, 0, 0, ATTR_NULL | (dpl << ATTR_DPL_SHIFT));
+}
+
+/** Bits 48-63 are copies of bit 47. */
+export function canonical(va: u64): bool {
+  return <i64>(va << 16) >> 16 == <i64>va;
+}
+
+/** Asks the dispatcher to leave with EXIT_* `reason`. */
+export function leave(cpu: u32, reason: u32): void {
+  store<u32>(cpu + CPU_EXIT_REASON, reason);
+  store<u32>(cpu + CPU_STOP, 1);
+}
+
+/** Which data TLB the accesses of the running code use: TLB_CTX_*. */
+function access_context(cpu: u32): u32 {
+  const ac = load<u32>(cpu + CPU_EFLAGS) & EFLAGS_AC;
+  if (cpl(cpu) == 3) return ac && cr0(cpu) & CR0_AM ? TLB_CTX_CHECKED : TLB_CTX_USER;
+  return ac && cr4(cpu) & CR4_SMAP ? TLB_CTX_SUPERVISOR_AC : TLB_CTX_SUPERVISOR;
+}
+
+/** MODE_*: code size by CS (SDM vol.3 3.4.5), stack size by SS.B. */
+function code_mode(cpu: u32): u32 {
+  const cs = seg_attr(cpu, SEG_CS);
+  if (long_mode(cpu) && cs & ATTR_L && cs & ATTR_CODE) return MODE_CODE64;
+  const code = cs & ATTR_DB ? MODE_CODE32 : MODE_CODE16;
+  return seg_attr(cpu, SEG_SS) & ATTR_DB ? code | MODE_STACK32 : code;
+}
+
+/**
+ * Recomputes tlb_ptr, itlb_ctx, mode, fpu_trap and sse_trap. To be called after any change of CPL, CR0, CR4,
+ * EFER, EFLAGS.AC, CS or SS.
+ */
+export function update_context(cpu: u32): void {
+  const mode = code_mode(cpu);
+  store<u32>(cpu + CPU_MODE, mode);
+  store<u32>(cpu + CPU_TLB_PTR, cpu + TLB_OFFSET + access_context(cpu) * TLB_BYTES);
+  store<u32>(cpu + CPU_ITLB_CTX, (mode << ITLB_CTX_MODE_SHIFT) | (cpl(cpu) == 3 ? ITLB_CTX_USER : 0));
+  const unavailable = cr0(cpu) & (CR0_EM | CR0_TS);
+  store<u32>(cpu + CPU_FPU_TRAP, unavailable | (load<u32>(cpu + CPU_FSW) & FSW_ES));
+  store<u32>(cpu + CPU_SSE_TRAP, unavailable | (cr4(cpu) & CR4_OSFXSR ? 0 : 1));
+}
+
+/** The access context in use, 0-3. */
+export function current_context(cpu: u32): u32 {
+  return (load<u32>(cpu + CPU_TLB_PTR) - cpu - TLB_OFFSET) / TLB_BYTES;
+}
