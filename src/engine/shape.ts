@@ -47,11 +47,34 @@ export function memoryOperand(row: Row): Operand | undefined {
   return row.operands.find((o) => 'EMWQO'.includes(o.where) && o.where !== 'fixed');
 }
 
-/** The form needs the operand's offset, not its linear address: LEA and rows that do their own accesses. */
-export const isOffsetOnly = (row: Row): boolean => {
-  const m = memoryOperand(row);
-  return m?.where === 'M' && m.size === '';
-};
+const OFFSET_USERS = new WeakMap<Row, boolean>();
+
+/**
+ * True for rows that work on the operand's offset and do their own accesses by segment (LEA, LGDT, far pointers,
+ * FXSAVE): found by running the row on a recorder that takes every path.
+ */
+export function usesOffset(row: Row): boolean {
+  const known = OFFSET_USERS.get(row);
+  if (known !== undefined) return known;
+  let used = false;
+  const recorder: unknown = new Proxy(
+    { w: 32, asize: 32, stack: 32, long: false },
+    {
+      get(target, name) {
+        if (name in target) return target[name as 'w'];
+        if (name === 'if') return (_c: unknown, then: () => void, otherwise?: () => void) => [then(), otherwise?.()];
+        if (name === 'isMem') return () => true;
+        if (name === 'width') return () => 32;
+        if (name === 'setFlag') return (_f: unknown, v: () => unknown) => v();
+        if (name === 'offset') used = true;
+        return () => null;
+      },
+    },
+  );
+  row.exec(recorder as never);
+  OFFSET_USERS.set(row, used);
+  return used;
+}
 
 export const envOf = (mode: Insn['mode']): Env =>
   mode.code === 64 ? 'long' : mode.stack === 32 ? 'legacy32' : 'legacy16';
@@ -62,17 +85,17 @@ export function shapeOf(insn: Insn, rowId: number): Shape {
   const row = insn.row;
   let ea: EaForm = 'none';
   if (insn.mem) {
-    if (isOffsetOnly(row)) ea = 'full';
+    if (usesOffset(row)) ea = 'full';
     else ea = needsAgen(insn) || (insn.mem.index === undefined && insn.mem.seg < 4) ? 'plain' : 'full';
   }
-  const asize = row.asize || isOffsetOnly(row) ? insn.asize : env === 'long' ? 64 : 32;
+  const asize = row.asize || usesOffset(row) ? insn.asize : env === 'long' ? 64 : 32;
   return { row, rowId, w: insn.w, asize, env, ea, rep: row.rep ? insn.rep : 'none' };
 }
 
 /** The address is computed (and checked against its segment) by a record of its own. */
 export function needsAgen(insn: Insn): boolean {
   const m = insn.mem;
-  if (!m || isOffsetOnly(insn.row)) return false;
+  if (!m || usesOffset(insn.row) || insn.row.noAccess) return false;
   if (insn.mode.code !== 64 || insn.asize !== 64) return true;
   return (insn.row.bitOffset ?? false) || BigInt.asIntN(32, m.disp) !== m.disp;
 }
@@ -84,10 +107,17 @@ export function shapesOf(row: Row, rowId: number): Shape[] {
   const mayBeRegister = mem === undefined || 'EWQ'.includes(mem.where);
   for (const env of ENVS) {
     if ((env === 'long' && row.no64) || (env !== 'long' && row.only64)) continue;
-    const eas: EaForm[] = mayBeRegister && !(mem && isOffsetOnly(row)) ? ['none'] : [];
-    if (mem) eas.push(...(isOffsetOnly(row) ? (['full'] as const) : env === 'long' ? (['plain', 'full'] as const) : (['plain'] as const)));
+    const eas: EaForm[] = mayBeRegister && !(mem && usesOffset(row)) ? ['none'] : [];
+    if (mem)
+      eas.push(
+        ...(usesOffset(row)
+          ? (['full'] as const)
+          : env === 'long'
+            ? (['plain', 'full'] as const)
+            : (['plain'] as const)),
+      );
     const asizes: (16 | 32 | 64)[] =
-      row.asize || isOffsetOnly(row) ? (env === 'long' ? [64, 32] : [32, 16]) : [env === 'long' ? 64 : 32];
+      row.asize || usesOffset(row) ? (env === 'long' ? [64, 32] : [32, 16]) : [env === 'long' ? 64 : 32];
     for (const w of [16, 32, 64] as const) {
       if (w === 64 && env !== 'long') continue;
       for (const asize of asizes)

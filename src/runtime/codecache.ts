@@ -1,4 +1,184 @@
-// Decoded code by frame.
+// What is decoded of each frame: code pages (CODE_PAGE) with their records, found by frame and mode, dropped when a
+// store or a device writes to the decoded bytes. Records of a dropped page are overwritten with the resync handler,
+// so a chain that is inside the page at that moment looks its next instruction up anew.
 
-/** Called before a store of `size` bytes at `offset` of a frame that holds decoded code. */
-export function code_written(cpu: u32, frame: u32, offset: u32, size: u32): void {}
+import {
+  CODE_PAGE_CHUNK,
+  CODE_PAGE_ENTRY,
+  CODE_PAGE_FRAME,
+  CODE_PAGE_GRANULES,
+  CODE_PAGE_MODE,
+  CODE_PAGE_NEXT,
+  CODE_PAGE_SIZE,
+  CPU_CODE_BASE,
+  CPU_CODE_MASK,
+  CPU_ITLB_CTX,
+  CPU_N_SMC,
+  CPU_P2M,
+  CPU_PAGE_BASE,
+  ITLB_ENTRIES,
+  ITLB_ENTRY_SIZE,
+  ITLB_FRAME,
+  ITLB_OFFSET,
+  ITLB_TAG,
+  P2M_CODE,
+  REC_A,
+  REC_HANDLER,
+  REC_OFFSET,
+  REC_SIZE,
+  TLB_CONTEXTS,
+  TLB_ENTRIES,
+  TLB_ENTRY_SIZE,
+  TLB_FRAME,
+  TLB_OFFSET,
+  TLB_TAG_WRITE,
+} from './gen/layout';
+
+/** Granules of 64 bytes, one bit each in CODE_PAGE.GRANULES. */
+const GRANULE_SHIFT: u32 = 6;
+/** A chunk of records: u32 next chunk, u32 number of records, 8 bytes free, records. */
+const CHUNK_HEAD: u32 = 16;
+
+let map: u32 = 0; // u32 per frame: first code page of the frame, or 0
+let pages_start: u32 = 0;
+let pages_next: u32 = 0;
+let pages_end: u32 = 0;
+let records_start: u32 = 0;
+let records_next: u32 = 0;
+let records_end: u32 = 0;
+let resync_handler: u32 = 0;
+
+/** Tells where the tables are (absolute addresses) and which handler index means "look it up anew". */
+export function code_init(frame_map: u32, pages: u32, pages_limit: u32, records: u32, limit: u32, resync: u32): void {
+  map = frame_map;
+  pages_start = pages_next = pages;
+  pages_end = pages_limit;
+  records_start = records_next = records;
+  records_end = limit;
+  resync_handler = resync;
+}
+
+/** The code page of a frame in a mode, made if there is none; 0 when the arena is full (then code_reset). */
+export function code_page(frame: u32, mode: u32): u32 {
+  const head = map + (frame << 2);
+  for (let page = load<u32>(head); page != 0; page = load<u32>(page + CODE_PAGE_NEXT)) {
+    if (load<u32>(page + CODE_PAGE_MODE) == mode) return page;
+  }
+  if (pages_next + CODE_PAGE_SIZE > pages_end) return 0;
+  const page = pages_next;
+  pages_next += CODE_PAGE_SIZE;
+  memory.fill(page, 0, CODE_PAGE_SIZE);
+  store<u32>(page + CODE_PAGE_FRAME, frame);
+  store<u32>(page + CODE_PAGE_MODE, mode);
+  store<u32>(page + CODE_PAGE_NEXT, load<u32>(head));
+  store<u32>(head, page);
+  return page;
+}
+
+/** Room for `count` records in a code page: the address of the first, or 0 when the arena is full. */
+export function code_records(page: u32, count: u32): u32 {
+  const size = CHUNK_HEAD + count * REC_SIZE;
+  if (records_next + size > records_end) return 0;
+  const chunk = records_next;
+  records_next += size;
+  store<u32>(chunk, load<u32>(page + CODE_PAGE_CHUNK));
+  store<u32>(chunk + 4, count);
+  store<u32>(page + CODE_PAGE_CHUNK, chunk);
+  return chunk + CHUNK_HEAD;
+}
+
+function granule_bits(from: u32, to: u32): u64 {
+  const first = from >> GRANULE_SHIFT;
+  const last = (to > 4096 ? 4095 : to - 1) >> GRANULE_SHIFT;
+  return ((~(<u64>0)) << first) & ((~(<u64>0)) >> (63 - last));
+}
+
+/** Notes that bytes [from, to) of a code page are decoded; from now on stores to the frame are looked at. */
+export function code_mark(cpu: u32, page: u32, from: u32, to: u32): void {
+  store<u64>(page + CODE_PAGE_GRANULES, load<u64>(page + CODE_PAGE_GRANULES) | granule_bits(from, to));
+  const frame = load<u32>(page + CODE_PAGE_FRAME);
+  const entry = load<u32>(cpu + CPU_P2M) + (frame << 2);
+  const p2m = load<u32>(entry);
+  if (p2m & P2M_CODE) return;
+  store<u32>(entry, p2m | P2M_CODE);
+  revoke_write(cpu, frame);
+}
+
+/** Takes the right to write straight to a frame out of every data TLB. */
+function revoke_write(cpu: u32, frame: u32): void {
+  let entry = cpu + TLB_OFFSET;
+  for (let i: u32 = 0; i < TLB_ENTRIES * TLB_CONTEXTS; i++) {
+    if (load<u32>(entry + TLB_FRAME) == frame) store<u64>(entry + TLB_TAG_WRITE, 1);
+    entry += TLB_ENTRY_SIZE;
+  }
+}
+
+/** A store of `size` bytes at `offset` of a frame that holds decoded code: drops what it changes. */
+export function code_written(cpu: u32, frame: u32, offset: u32, size: u32): void {
+  const bits = granule_bits(offset, offset + size);
+  let left: u64 = 0;
+  for (let page = load<u32>(map + (frame << 2)); page != 0; page = load<u32>(page + CODE_PAGE_NEXT)) {
+    if (load<u64>(page + CODE_PAGE_GRANULES) & bits) {
+      drop(page);
+      store<u64>(cpu + CPU_N_SMC, load<u64>(cpu + CPU_N_SMC) + 1);
+    }
+    left |= load<u64>(page + CODE_PAGE_GRANULES);
+  }
+  if (left) return;
+  const entry = load<u32>(cpu + CPU_P2M) + (frame << 2);
+  store<u32>(entry, load<u32>(entry) & ~P2M_CODE);
+}
+
+function drop(page: u32): void {
+  for (let chunk = load<u32>(page + CODE_PAGE_CHUNK); chunk != 0; chunk = load<u32>(chunk)) {
+    let rec = chunk + CHUNK_HEAD;
+    for (let n = load<u32>(chunk + 4); n != 0; n--) {
+      store<u32>(rec + REC_HANDLER, resync_handler);
+      rec += REC_SIZE;
+    }
+  }
+  store<u32>(page + CODE_PAGE_CHUNK, 0);
+  store<u64>(page + CODE_PAGE_GRANULES, 0);
+  memory.fill(page + CODE_PAGE_ENTRY, 0, 4096 * 4);
+}
+
+/** Drops everything. No chain may be running; the caller flushes the instruction TLBs. */
+export function code_reset(cpu: u32): void {
+  const p2m = load<u32>(cpu + CPU_P2M);
+  for (let page = pages_start; page < pages_next; page += CODE_PAGE_SIZE) {
+    const frame = load<u32>(page + CODE_PAGE_FRAME);
+    store<u32>(map + (frame << 2), 0);
+    const entry = p2m + (frame << 2);
+    store<u32>(entry, load<u32>(entry) & ~P2M_CODE);
+  }
+  pages_next = pages_start;
+  records_next = records_start;
+}
+
+/** Bytes in use by records, for statistics. */
+export function code_bytes(): u32 {
+  return records_next - records_start;
+}
+
+/**
+ * Guard of an instruction that crosses into the next page: are its bytes there still those that were decoded?
+ * The record after the guard holds up to 14 bytes, and at +16 the code page, whose entry is cleared if not.
+ */
+export function straddle_holds(cpu: u32, rec: u32): u32 {
+  const data = rec + REC_SIZE;
+  const start = (load<u64>(cpu + CPU_PAGE_BASE) + load<u64>(cpu + CPU_CODE_BASE) + 4096) & load<u64>(cpu + CPU_CODE_MASK);
+  const linear = start & ~(<u64>0xfff);
+  const entry = cpu + ITLB_OFFSET + (<u32>(linear >> 12) & (ITLB_ENTRIES - 1)) * ITLB_ENTRY_SIZE;
+  if (load<u64>(entry + ITLB_TAG) == (linear | load<u32>(cpu + CPU_ITLB_CTX))) {
+    const host = load<u32>(load<u32>(cpu + CPU_P2M) + (load<u32>(entry + ITLB_FRAME) << 2)) & ~(<u32>0xfff);
+    const count = <u32>load<u16>(rec + REC_A);
+    let same = true;
+    for (let i: u32 = 0; i < count; i++) {
+      if (load<u8>(host + i) != load<u8>(data + i)) same = false;
+    }
+    if (same) return 1;
+  }
+  const page = load<u32>(data + 16);
+  store<u32>(page + CODE_PAGE_ENTRY + (<u32>load<u16>(rec + REC_OFFSET) << 2), 0);
+  return 0;
+}

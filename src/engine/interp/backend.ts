@@ -5,11 +5,19 @@
 import { ccOp } from '../../isa/flags.ts';
 import { HELPERS, type HelperSpec } from '../../isa/helpers.ts';
 import { CPU, CPU_FIELDS, EXC, REC, SEG, TLB } from '../../isa/layout.ts';
-import { FLAG_BIT, type FaultName, type Flag, type MemWidth, type Ops, type SegRef, type Width } from '../../isa/ops.ts';
+import {
+  type FaultName,
+  FLAG_BIT,
+  type Flag,
+  type MemWidth,
+  type Ops,
+  type SegRef,
+  type Width,
+} from '../../isa/ops.ts';
 import { type Operand, sizeBits } from '../../isa/row.ts';
 import { VECTOR_OPS } from '../../isa/vector-ops.ts';
 import * as x from '../../wasm/expr.ts';
-import type { FunctionBuilder, FuncType } from '../../wasm/module.ts';
+import type { FuncType, FunctionBuilder } from '../../wasm/module.ts';
 import { memoryOperand, type Shape } from '../shape.ts';
 import { PureWasm } from './pure.ts';
 
@@ -81,7 +89,7 @@ export class HandlerOps extends PureWasm implements Ops<Expr> {
   private registerAt(o: Operand): Expr {
     return x.add(this.cpu, this.field16(slotOf(o)));
   }
-  num(n: number): Expr {
+  number(n: number): Expr {
     return i64(this.field16(slotOf(this.operand(n))));
   }
   get(n: number): Expr {
@@ -92,7 +100,8 @@ export class HandlerOps extends PureWasm implements Ops<Expr> {
     if (o.where === 'I') return this.immediate(n, o);
     if (this.isMem(n)) return this.loadOperand(n, o);
     const width = this.width(n);
-    if (width >= 128) return this.f.let(x.load('v128', this.registerAt(o), 0));
+    if (o.where === 'A') return load64(this.rec, REC.IMM);
+    if ('VWUH'.includes(o.where)) return this.f.let(x.load('v128', this.registerAt(o), 0));
     if (o.where === 'S') {
       const at = x.add(this.cpu, x.binary('shl', this.field16(REC.A), x.i32Const(1)));
       return this.f.let(x.load('i64_16u', at, CPU.seg_sel!));
@@ -106,21 +115,24 @@ export class HandlerOps extends PureWasm implements Ops<Expr> {
     void o;
     return load64(this.rec, REC.IMM);
   }
-  farPointer(): { selector: Expr; offset: Expr } {
-    return { selector: x.load('i64_32u', this.rec, REC.DISP), offset: load64(this.rec, REC.IMM) };
-  }
   set(n: number, v: Expr): void {
     const o = this.operand(n);
     const width = this.width(n);
     if (this.isMem(n)) this.storeOperand(o, width, v);
     else if (o.where === 'fixed') this.setReg(width as Width, o.fixed!, v);
     else if (v.type === 'v128') this.f.store('v128', this.registerAt(o), 0, v);
+    else if ('PQN'.includes(o.where)) this.writeMmx(this.f.let(this.registerAt(o)), v);
     else this.writeInteger('GERZB'.includes(o.where) ? width : 64, this.registerAt(o), v);
   }
   /** The rule of SDM vol.1 3.4.1.1: 32-bit writes clear the upper half, narrower ones keep it. */
   private writeInteger(width: number, at: Expr, v: Expr): void {
     if (width === 32) this.f.store('i64', at, 0, this.zext(32, v));
     else this.f.store(STORE[width as Width], at, 0, i64(v));
+  }
+  /** A write to an MMX register sets the sign and exponent above it to ones (SDM vol.1 9.2.1). */
+  private writeMmx(at: Expr, v: Expr): void {
+    this.f.store('i64', at, 0, i64(v));
+    this.f.store('i32_16', at, 8, x.i32Const(0xffff));
   }
   offset(_n: number): Expr {
     const sum = this.effective();
@@ -147,7 +159,7 @@ export class HandlerOps extends PureWasm implements Ops<Expr> {
     return x.add(base, x.binary('shl', this.based(REC.INDEX), scale));
   }
   /** Linear address of the memory operand (long mode, or computed by the record before). */
-  private linear(): Expr {
+  private operandAddress(): Expr {
     if (!this.linearAddress) {
       const ea = this.effective();
       this.linearAddress = this.f.let(this.shape.ea === 'full' ? x.add(ea, this.based(REC.SEG)) : ea);
@@ -177,7 +189,7 @@ export class HandlerOps extends PureWasm implements Ops<Expr> {
   }
   private loadOperand(n: number, o: Operand): Expr {
     const width = this.width(n);
-    const va = this.linear();
+    const va = this.operandAddress();
     this.checkAlignment(va, width);
     const host = this.host(va, width / 8, o.write ? 'mem_rmw' : 'mem_read');
     if (o.write) this.rmwHost = host;
@@ -185,7 +197,7 @@ export class HandlerOps extends PureWasm implements Ops<Expr> {
   }
   private storeOperand(o: Operand, width: MemWidth, v: Expr): void {
     const value = this.f.let(v.type === 'i32' ? i64(v) : v);
-    const va = this.linear();
+    const va = this.operandAddress();
     this.checkAlignment(va, width);
     const host = (o.read ? this.rmwHost : undefined) ?? this.host(va, width / 8, 'mem_write');
     this.f.store(value.type === 'v128' ? 'v128' : STORE[width as Width], host, 0, value);
@@ -223,6 +235,12 @@ export class HandlerOps extends PureWasm implements Ops<Expr> {
     const host = this.host(this.segmented(seg, i64(offset), w / 8, true), w / 8, 'mem_write');
     this.f.store(STORE[w], host, 0, value);
     this.commit(host);
+  }
+  linear(seg: SegRef, offset: Expr): Expr {
+    const at = seg === 'insn' ? this.field16(REC.SEG) : x.i32Const(CPU.seg_base! + SEG_NUMBER[seg] * 8);
+    if (this.long && seg !== 'insn' && seg !== 'fs' && seg !== 'gs') return this.f.let(i64(offset));
+    const sum = x.add(i64(offset), load64(x.add(this.cpu, at), 0));
+    return this.f.let(this.long ? sum : x.and(sum, x.i64Const(LOW32)));
   }
   probeStore(w: Width, seg: SegRef, offset: Expr): void {
     this.host(this.segmented(seg, i64(offset), w / 8, true), w / 8, 'mem_write');
@@ -271,7 +289,9 @@ export class HandlerOps extends PureWasm implements Ops<Expr> {
 
   // --- control ---------------------------------------------------------------------------------------------
   if(c: Expr, then: () => void, otherwise?: () => void): void {
+    const before = this.left;
     this.f.if(this.truth(c), then, otherwise);
+    this.left = before;
   }
   private leaveWithFault(): void {
     this.f.returnCall('fault', this.cpu, this.rec);
@@ -348,7 +368,7 @@ export class HandlerOps extends PureWasm implements Ops<Expr> {
 
   // --- vectors ---------------------------------------------------------------------------------------------
   vec(op: string, ...args: Expr[]): Expr {
-    const spec = VECTOR_OPS[op];
+    const spec = VECTOR_OPS.get(op);
     if (!spec) throw new Error(`no vector operation ${op} in src/isa/vector-ops.ts`);
     const types = [...spec.params];
     const converted = args.map((a, i) => (types[i] === 'i' ? x.wrap(a) : types[i] === 'l' ? i64(a) : a));
