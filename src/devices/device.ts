@@ -17,6 +17,8 @@ export interface IrqLine {
 export interface PortRange {
   readonly base: number;
   readonly count: number;
+  /** Only a 4-byte access at `base` is meant; other accesses go to whoever claims the ports beneath (0xcf8 and 0xcf9). */
+  readonly dwordOnly?: boolean;
 }
 
 /** A device with I/O ports. `read` returns an unsigned value of `width` bytes. */
@@ -37,7 +39,11 @@ export interface MmioDevice {
 /** State of a device as plain data (numbers, strings, booleans, arrays, objects): JSON both ways. */
 export type DeviceState = { readonly [key: string]: unknown };
 
-/** A device whose state can be taken and put back: `restore(state())` changes nothing a guest can see. */
+/**
+ * A device whose state can be taken and put back: `restore(state())` changes nothing a guest can see.
+ * `restore` sets the timers again and drives the output lines to the level they had, so the clock must be
+ * restored before the devices. Throws `SnapshotError` when the state is not one that `state()` returns.
+ */
 export interface Snapshottable {
   state(): DeviceState;
   restore(state: DeviceState): void;
