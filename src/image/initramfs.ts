@@ -130,8 +130,8 @@ export function buildInitramfs({ busybox, files = [] }: InitramfsParts): Uint8Ar
 }
 
 /**
- * Adds files to an initramfs that is built already. Linux unpacks archives that follow one another, a later
- * file replaces an earlier one of the same path; the first archive's directories are left as they are.
+ * Adds files to an initramfs that is built already. Linux unpacks archives that follow one another: a later
+ * file replaces an earlier one of the same path, and folders above added files get the mode 0755.
  * @throws RangeError when a path is not absolute, or is given twice
  */
 export function addFiles(initramfs: Uint8Array, files: readonly ExtraFile[]): Uint8Array {
