@@ -50,7 +50,11 @@ function address(mem: MemRef, asize: number, nextRip: bigint | undefined): strin
   const parts: string[] = [];
   if (mem.ripRelative) parts.push(asize === 64 ? 'rip' : 'eip');
   if (mem.base !== undefined) parts.push(gprName(mem.base, asize));
-  if (mem.index !== undefined) parts.push(gprName(mem.index, asize) + (mem.scale ? `*${1 << mem.scale}` : ''));
+  if (mem.index !== undefined) {
+    // Without a base the factor is always printed: [rax*1] and [rax] are encoded differently.
+    const factor = mem.scale || mem.base === undefined ? `*${1 << mem.scale}` : '';
+    parts.push(gprName(mem.index, asize) + factor);
+  }
   if (parts.length === 0) return hex(BigInt.asUintN(asize, mem.disp));
   const sum = parts.join('+');
   if (mem.disp === 0n) return sum;
@@ -103,5 +107,6 @@ export function disassemble(insn: Insn, rip?: bigint): string {
   const lock = insn.lock ? 'lock ' : '';
   const rep = insn.rep === 'none' ? '' : insn.row.rep === 'zf' && insn.rep === 'rep' ? 'repe ' : `${insn.rep} `;
   const operands = insn.operands.map((_, i) => operand(insn, i, nextRip)).join(', ');
-  return `${lock}${rep}${mnemonic(insn)}${operands === '' ? '' : ` ${operands}`}`;
+  const far = insn.row.operands[0]?.size === 'p' ? ' far' : '';
+  return `${lock}${rep}${mnemonic(insn)}${far}${operands === '' ? '' : ` ${operands}`}`;
 }
