@@ -72,6 +72,7 @@ const SYSTEM: readonly HelperSpec[] = [
   helper('wbinvd():i', 'WBINVD, INVD: privilege only'),
   helper('monitor(l):i', 'MONITOR: (linear address)'),
   helper('mwait():i', 'MWAIT'),
+  helper('set_access_check(i):i', 'CLAC (0), STAC (1): EFLAGS.AC, and the access context that depends on it'),
   helper('hw_random():l', 'RDRAND, RDSEED: 64 random bits'),
   helper(
     'rep_movs(iii):l',

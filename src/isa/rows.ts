@@ -1,10 +1,18 @@
 /** All instruction rows, family by family. The index of a row in this list is its id. */
 import { ALU_ROWS } from './families/alu.ts';
+import { BCD_ROWS } from './families/bcd.ts';
+import { BITS_ROWS } from './families/bits.ts';
 import { BRANCH_ROWS } from './families/branch.ts';
+import { FLAGOPS_ROWS } from './families/flagops.ts';
+import { IO_ROWS } from './families/io.ts';
 import { MOV_ROWS } from './families/mov.ts';
+import { MULDIV_ROWS } from './families/muldiv.ts';
+import { SHIFT_ROWS } from './families/shift.ts';
 import { SSE_MOVES } from './families/sse-moves.ts';
 import { SSE2_INTEGER } from './families/sse2-integer.ts';
 import { STACK_ROWS } from './families/stack.ts';
+import { STRING_ROWS } from './families/string.ts';
+import { SYSTEM_ROWS } from './families/system.ts';
 import type { Row } from './row.ts';
 
 export const ROWS: readonly Row[] = [
@@ -12,6 +20,14 @@ export const ROWS: readonly Row[] = [
   ...MOV_ROWS,
   ...STACK_ROWS,
   ...BRANCH_ROWS,
+  ...SHIFT_ROWS,
+  ...BITS_ROWS,
+  ...MULDIV_ROWS,
+  ...FLAGOPS_ROWS,
+  ...BCD_ROWS,
+  ...STRING_ROWS,
+  ...IO_ROWS,
+  ...SYSTEM_ROWS,
   ...SSE_MOVES,
   ...SSE2_INTEGER,
 ];
