@@ -370,17 +370,23 @@ export class PicPair implements PortDevice, InterruptSource, Snapshottable {
     const { masterBase, slaveBase, elcrBase } = this.#options;
     switch (port) {
       case masterBase:
-        return this.#master.writeCommand(value);
+        this.#master.writeCommand(value);
+        return;
       case masterBase + 1:
-        return this.#master.writeData(value);
+        this.#master.writeData(value);
+        return;
       case slaveBase:
-        return this.#slave.writeCommand(value);
+        this.#slave.writeCommand(value);
+        return;
       case slaveBase + 1:
-        return this.#slave.writeData(value);
+        this.#slave.writeData(value);
+        return;
       case elcrBase:
-        return this.#master.setElcr(value & MASTER_ELCR_MASK);
+        this.#master.setElcr(value & MASTER_ELCR_MASK);
+        return;
       case elcrBase + 1:
-        return this.#slave.setElcr(value & SLAVE_ELCR_MASK);
+        this.#slave.setElcr(value & SLAVE_ELCR_MASK);
+        return;
     }
   }
 
