@@ -76,4 +76,39 @@ function buildRuntime(): void {
   console.log(`build: build/runtime.wasm in ${((performance.now() - started) / 1000).toFixed(1)} s`);
 }
 
+/** The interpreter: a module generated from the instruction rows, and the index of its handlers. */
+async function buildInterpreterModule(): Promise<void> {
+  const hash = createHash('sha256');
+  for (const dir of ['src/isa', 'src/wasm', 'src/engine']) {
+    for (const file of filesBelow(join(root, dir))) hash.update(readFileSync(file));
+  }
+  const digest = hash.digest('hex');
+  const stampFile = join(outDir, 'interpreter.hash');
+  const wasm = join(outDir, 'interpreter.wasm');
+  if (existsSync(wasm) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === digest) {
+    console.log('build: build/interpreter.wasm is up to date');
+    return;
+  }
+  mkdirSync(outDir, { recursive: true });
+  const started = performance.now();
+  const { ROWS } = await import('../src/isa/rows.ts');
+  const { buildInterpreter } = await import('../src/engine/interp/module.ts');
+  const built = buildInterpreter(ROWS, { maximumPages: 65536, shared: false });
+  replace(join(outDir, 'interpreter.json'), JSON.stringify({ tableSize: built.tableSize, pairs: [...built.handlers].flat() }));
+  replace(wasm, built.bytes);
+  replace(stampFile, digest);
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  const size = (built.bytes.length / 1024).toFixed(0);
+  console.log(`build: build/interpreter.wasm in ${seconds} s, ${built.tableSize} handlers, ${size} KiB`);
+}
+
+/** Writes a file so that it appears whole or not at all. */
+function replace(file: string, content: string | Uint8Array): void {
+  const temporary = `${file}.${process.pid}`;
+  writeFileSync(temporary, content);
+  renameSync(temporary, file);
+}
+
+await import('./gen-layout.ts');
 buildRuntime();
+await buildInterpreterModule();

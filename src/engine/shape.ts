@@ -127,3 +127,7 @@ export function shapesOf(row: Row, rowId: number): Shape[] {
   }
   return out;
 }
+
+/** True for rows after which the trace goes on when the branch is not taken. */
+export const isConditionalBranch = (row: Row): boolean =>
+  row.operands[0]?.where === 'J' && row.name !== 'jmp' && row.name !== 'call';

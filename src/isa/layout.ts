@@ -139,6 +139,7 @@ const FIELDS: readonly FieldSpec[] = [
   field('cow_count', 'u32', 'number of spare frames in that list'),
   field('scratch', 'u64', 'free use inside one instruction helper (FXSAVE image, far pointers, ...)', 128),
   // Counters for --log and stat.
+  field('n_delivered', 'u32', 'exceptions and interrupts delivered: tells whether an instruction completed'),
   field('n_tlb_miss', 'u64', 'data TLB fills'),
   field('n_itlb_miss', 'u64', 'instruction TLB fills'),
   field('n_slow', 'u64', 'memory accesses that took the slow path although mapped'),

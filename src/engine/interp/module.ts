@@ -12,7 +12,7 @@ import { FLAG_BIT, FLAGS, type Flag } from '../../isa/ops.ts';
 import type { Row } from '../../isa/row.ts';
 import * as x from '../../wasm/expr.ts';
 import { type FuncType, type FunctionBuilder, ModuleBuilder } from '../../wasm/module.ts';
-import { type Shape, shapeKey, shapesOf } from '../shape.ts';
+import { isConditionalBranch, type Shape, shapeKey, shapesOf } from '../shape.ts';
 import { defineAgen } from './agen.ts';
 import { defineArithmetic } from './arithmetic.ts';
 import { HANDLER, HandlerOps } from './backend.ts';
@@ -316,10 +316,6 @@ function next(f: FunctionBuilder, row: Row, fallsThrough: boolean): void {
   const after = f.let(x.add(rec, x.i32Const(REC.SIZE)));
   f.returnCallIndirect(HANDLER, load32(after, REC.HANDLER), cpu, after);
 }
-
-/** True for rows after which the trace goes on when the branch is not taken. */
-export const isConditionalBranch = (row: Row): boolean =>
-  row.operands[0]?.where === 'J' && row.name !== 'jmp' && row.name !== 'call';
 
 function defineHandler(m: ModuleBuilder, name: string, shape: Shape): FunctionBuilder {
   const f = m.define(name, HANDLER);

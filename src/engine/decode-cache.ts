@@ -1,0 +1,267 @@
+/**
+ * Finds or makes the record at the current rip: the slow path of every jump. Decodes straight-line traces of a
+ * page into records, links them to their code page, fills the instruction TLB.
+ */
+import type { Decoder } from '../isa/decoder.ts';
+import type { Insn } from '../isa/insn.ts';
+import { CODE_PAGE, CPU, EXC, ITLB, ITLB_CTX_NEVER, P2M } from '../isa/layout.ts';
+import type { Row } from '../isa/row.ts';
+import { SPECIAL } from './interp/special.ts';
+import { recordsFor, writeInsn, writeSpecial } from './lower.ts';
+import type { RuntimeExports } from './runtime.ts';
+import { isConditionalBranch, shapeKey, shapeOf } from './shape.ts';
+import { codeModeOf } from './state.ts';
+
+/** Most instructions in one trace. */
+const MAX_TRACE = 64;
+const ALL_ONES = 0xffff_ffff_ffff_ffffn;
+
+export interface DecodeCacheOptions {
+  readonly memory: WebAssembly.Memory;
+  readonly runtime: RuntimeExports;
+  readonly decoder: Decoder;
+  readonly rowIds: ReadonlyMap<Row, number>;
+  /** Table index by shape key. */
+  readonly handlers: ReadonlyMap<number, number>;
+  /** Address of room for the records of one instruction that is run alone: 8 records. */
+  readonly aloneAt: number;
+  /** Called with each decoded trace when tracing is on. */
+  readonly onTrace?: ((rip: bigint, insns: readonly Insn[]) => void) | undefined;
+}
+
+export class DecodeCache {
+  private readonly o: DecodeCacheOptions;
+  private readonly view: DataView;
+  private readonly bytes: Uint8Array;
+  private readonly fetch = new Uint8Array(16);
+  /** Set: the next instruction is decoded on its own and the chain comes back after it. */
+  alone = false;
+
+  constructor(options: DecodeCacheOptions) {
+    this.o = options;
+    this.view = new DataView(options.memory.buffer);
+    this.bytes = new Uint8Array(options.memory.buffer);
+  }
+
+  private u32(at: number): number {
+    return this.view.getUint32(at, true);
+  }
+
+  /** The record at the field rip, or 0 when the chain must return (a fault was delivered, or the vCPU must look). */
+  resolve(cpu: number): number {
+    const v = this.view;
+    const rip = v.getBigUint64(cpu + CPU.rip!, true);
+    const mask = v.getBigUint64(cpu + CPU.code_mask!, true);
+    const linear = BigInt.asUintN(64, rip + v.getBigUint64(cpu + CPU.code_base!, true)) & mask;
+    const limit = this.fetchLimit(cpu, rip);
+    if (limit <= 0) return this.fault(cpu, EXC.GP, 0);
+    const gpa = BigInt.asUintN(64, this.o.runtime.exec_translate(cpu, linear));
+    if (gpa === ALL_ONES) return this.deliver(cpu);
+    const within = Number(linear & 0xfffn);
+    const frame = Number(gpa >> 12n);
+    const host = this.frameAddress(cpu, frame);
+    if (host === undefined || this.alone || limit < 4096 - within || this.everyFetchLooked(cpu)) {
+      return this.resolveAlone(cpu, linear, within, host, limit);
+    }
+    const page = this.codePage(cpu, frame);
+    this.fillItlb(cpu, linear, frame, page);
+    const known = this.u32(page + CODE_PAGE.ENTRY + within * 4);
+    return known !== 0 ? known : this.decodeTrace(cpu, rip, linear, within, host, page);
+  }
+
+  private everyFetchLooked(cpu: number): boolean {
+    return (this.u32(cpu + CPU.itlb_ctx!) & ITLB_CTX_NEVER) !== 0;
+  }
+
+  /** Bytes from rip to the code segment's limit; a page and more in 64-bit mode. */
+  private fetchLimit(cpu: number, rip: bigint): number {
+    if (codeModeOf(this.u32(cpu + CPU.mode!)).code === 64) return 8192;
+    return this.u32(cpu + CPU.seg_limit! + 4) - Number(rip) + 1;
+  }
+
+  /** Address in machine memory of a guest frame, undefined where there is no RAM. */
+  private frameAddress(cpu: number, frame: number): number | undefined {
+    if (frame >= this.u32(cpu + CPU.p2m_frames!)) return undefined;
+    const entry = this.u32(this.u32(cpu + CPU.p2m!) + frame * 4);
+    return entry & P2M.PRESENT ? (entry & ~P2M.FLAGS) >>> 0 : undefined;
+  }
+
+  private codePage(cpu: number, frame: number): number {
+    const mode = this.u32(cpu + CPU.mode!);
+    const page = this.o.runtime.code_page(frame, mode);
+    if (page !== 0) return page;
+    this.dropAll(cpu);
+    return this.o.runtime.code_page(frame, mode);
+  }
+
+  private dropAll(cpu: number): void {
+    this.o.runtime.code_reset(cpu);
+    this.o.runtime.flush_all(cpu);
+  }
+
+  private fillItlb(cpu: number, linear: bigint, frame: number, page: number): void {
+    const v = this.view;
+    const entry = cpu + ITLB.OFFSET + Number((linear >> 12n) & BigInt(ITLB.ENTRIES - 1)) * ITLB.ENTRY_SIZE;
+    v.setBigUint64(entry + ITLB.TAG, (linear & ~0xfffn) | BigInt(this.u32(cpu + CPU.itlb_ctx!)), true);
+    v.setUint32(entry + ITLB.PAGE, page, true);
+    v.setUint32(entry + ITLB.FRAME, frame | this.u32(cpu + CPU.exec_global!), true);
+  }
+
+  private fault(cpu: number, vector: number, error: number): number {
+    this.o.runtime.raise(cpu, vector, error);
+    return this.deliver(cpu);
+  }
+  /** Delivers a recorded fault of the fetch and lets the vCPU's loop go on from there. */
+  private deliver(cpu: number): number {
+    const v = this.view;
+    v.setInt32(cpu + CPU.budget!, v.getInt32(cpu + CPU.budget!, true) - 1, true);
+    this.explicitFlags(cpu);
+    this.o.runtime.deliver_exception(cpu);
+    return 0;
+  }
+  /** Set by the owner: makes lazy flags explicit. */
+  explicitFlags: (cpu: number) => void = () => {};
+  /** Set by the owner: uses up the budget so that the chain returns after the next instruction. */
+  endBudget: (cpu: number) => void = () => {};
+
+  private handlerOf(insn: Insn): number {
+    const shape = shapeOf(insn, this.o.rowIds.get(insn.row)!);
+    const handler = this.o.handlers.get(shapeKey(shape));
+    if (handler === undefined) {
+      throw new Error(
+        `no handler for ${insn.row.name} (${insn.row.enc.text}), ${shape.env} ${shape.ea} ${shape.w} bits`,
+      );
+    }
+    return handler;
+  }
+
+  /** Decodes from `within` to the end of the trace, at most to the end of the page. */
+  private decodeTrace(cpu: number, rip: bigint, linear: bigint, within: number, host: number, page: number): number {
+    const mode = codeModeOf(this.u32(cpu + CPU.mode!));
+    const insns: Insn[] = [];
+    let at = within;
+    let vector: number | undefined;
+    let count = 0;
+    for (;;) {
+      if (at >= 4096 || insns.length === MAX_TRACE) break;
+      if (at !== within && this.u32(page + CODE_PAGE.ENTRY + at * 4) !== 0) break;
+      const insn = this.o.decoder.decode(this.bytes, host + at, host + 4096, mode);
+      if ('failure' in insn) {
+        if (insn.failure === 'truncated') {
+          if (insns.length === 0) return this.decodeStraddling(cpu, linear, within, host, page);
+        } else vector = insn.failure === 'ud' ? EXC.UD : EXC.GP;
+        break;
+      }
+      insns.push(insn);
+      count += recordsFor(insn);
+      at += insn.length;
+      if (endsTrace(insn.row)) break;
+    }
+    this.o.onTrace?.(rip, insns);
+    return this.writeTrace(cpu, page, within, at, insns, count + 1, vector);
+  }
+
+  private records(cpu: number, page: number, count: number): number {
+    const at = this.o.runtime.code_records(page, count);
+    if (at !== 0) return at >>> 0;
+    this.dropAll(cpu);
+    return 0;
+  }
+
+  private writeTrace(
+    cpu: number,
+    page: number,
+    from: number,
+    to: number,
+    insns: readonly Insn[],
+    records: number,
+    vector: number | undefined,
+  ): number {
+    const start = this.records(cpu, page, records);
+    // Everything was dropped to make room, the code page with it: begin again.
+    if (start === 0) return this.resolve(cpu);
+    let at = start;
+    let offset = from;
+    insns.forEach((insn, count) => {
+      this.view.setUint32(page + CODE_PAGE.ENTRY + offset * 4, at, true);
+      at = writeInsn(this.view, at, insn, this.handlerOf(insn), { offset, count });
+      offset += insn.length;
+    });
+    const end = { offset: to, count: insns.length };
+    if (vector !== undefined) {
+      if (insns.length === 0) this.view.setUint32(page + CODE_PAGE.ENTRY + to * 4, at, true);
+      writeSpecial(this.view, at, SPECIAL.invalid, end, { a: vector });
+    } else writeSpecial(this.view, at, SPECIAL.join, end, { disp: to });
+    this.o.runtime.code_mark(cpu, page, from, Math.max(Math.min(to + (vector === undefined ? 0 : 15), 4096), from + 1));
+    return start;
+  }
+
+  /** Bytes of an instruction that may cross into the next page; undefined after the fault of a missing page was delivered. */
+  private gather(cpu: number, linear: bigint, within: number, host: number | undefined): number | undefined {
+    const here = Math.min(15, 4096 - within);
+    if (host === undefined) this.fetch.fill(0xff);
+    else this.fetch.set(this.bytes.subarray(host + within, host + within + here));
+    if (here === 15) return 15;
+    return here + this.gatherNext(cpu, linear, here);
+  }
+  private gatherNext(cpu: number, linear: bigint, here: number): number {
+    const mask = this.view.getBigUint64(cpu + CPU.code_mask!, true);
+    const next = ((linear & ~0xfffn) + 4096n) & mask;
+    const gpa = BigInt.asUintN(64, this.o.runtime.exec_translate(cpu, next));
+    if (gpa === ALL_ONES) return 0;
+    const frame = Number(gpa >> 12n);
+    const host = this.frameAddress(cpu, frame);
+    if (host === undefined) this.fetch.fill(0xff, here);
+    else {
+      this.fetch.set(this.bytes.subarray(host, host + 15 - here), here);
+      if (!this.everyFetchLooked(cpu)) this.fillItlb(cpu, next, frame, this.codePage(cpu, frame));
+    }
+    return 15 - here;
+  }
+
+  /** An instruction that crosses the end of its page: guarded by a comparison of the bytes behind it. */
+  private decodeStraddling(cpu: number, linear: bigint, within: number, host: number, page: number): number {
+    const got = this.gather(cpu, linear, within, host)!;
+    const insn = this.o.decoder.decode(this.fetch, 0, got, codeModeOf(this.u32(cpu + CPU.mode!)));
+    if ('failure' in insn) {
+      // Recorded by exec_translate when the next page is missing and the instruction needs it.
+      if (insn.failure === 'truncated') return this.deliver(cpu);
+      return this.fault(cpu, insn.failure === 'ud' ? EXC.UD : EXC.GP, 0);
+    }
+    const behind = insn.length - (4096 - within);
+    const start = this.records(cpu, page, 3 + recordsFor(insn));
+    if (start === 0) return this.resolve(cpu);
+    const p = { offset: within, count: 0 };
+    const data = writeSpecial(this.view, start, SPECIAL.guard, p, { a: behind });
+    let at = writeSpecial(this.view, data, 0, p);
+    this.bytes.set(this.fetch.subarray(insn.length - behind, insn.length), data);
+    this.view.setUint32(data + 16, page, true);
+    at = writeInsn(this.view, at, insn, this.handlerOf(insn), p);
+    const end = within + insn.length;
+    writeSpecial(this.view, at, SPECIAL.join, { offset: end, count: 1 }, { disp: end });
+    this.view.setUint32(page + CODE_PAGE.ENTRY + within * 4, start, true);
+    this.o.runtime.code_mark(cpu, page, within, 4096);
+    return start;
+  }
+
+  /** One instruction outside the cache; the chain returns after it. */
+  private resolveAlone(cpu: number, linear: bigint, within: number, host: number | undefined, limit: number): number {
+    const got = Math.min(this.gather(cpu, linear, within, host)!, limit);
+    const insn = this.o.decoder.decode(this.fetch, 0, got, codeModeOf(this.u32(cpu + CPU.mode!)));
+    if ('failure' in insn) {
+      if (insn.failure === 'truncated') return got === limit ? this.fault(cpu, EXC.GP, 0) : this.deliver(cpu);
+      return this.fault(cpu, insn.failure === 'ud' ? EXC.UD : EXC.GP, 0);
+    }
+    this.o.onTrace?.(this.view.getBigUint64(cpu + CPU.rip!, true), [insn]);
+    this.endBudget(cpu);
+    const p = { offset: within, count: 0 };
+    const at = writeInsn(this.view, this.o.aloneAt, insn, this.handlerOf(insn), p);
+    writeSpecial(this.view, at, SPECIAL.alone, { offset: within + insn.length, count: 1 });
+    return this.o.aloneAt;
+  }
+}
+
+/** Nothing of the trace is executed in sequence after such a row. */
+function endsTrace(row: Row): boolean {
+  return (row.ends ?? false) && !isConditionalBranch(row);
+}

@@ -1,0 +1,230 @@
+/**
+ * A vCPU of the soft engine: the interpreter's chain, entered again and again until its budget of instructions is
+ * used up or something needs the caller.
+ */
+import { DecodeCache } from '../../engine/decode-cache.ts';
+import type { HostImports, InterpreterExports, RuntimeExports } from '../../engine/runtime.ts';
+import { SPECIAL } from '../../engine/interp/special.ts';
+import type { Decoder } from '../../isa/decoder.ts';
+import type { Insn } from '../../isa/insn.ts';
+import { CPU, EFLAGS, EXC, EXIT, REC } from '../../isa/layout.ts';
+import { HELPERS } from '../../isa/helpers.ts';
+import type { Row } from '../../isa/row.ts';
+import type { Regs, Sregs } from '../contract.ts';
+import type { EngineImage } from './image.ts';
+import { Registers } from './registers.ts';
+import type { SoftMemory } from './vm.ts';
+
+/** Why `run` came back. */
+export type SoftExit = 'budget' | 'hlt' | 'shutdown';
+
+/** What the vCPU asks of the board. */
+export interface VcpuHost extends Omit<HostImports, 'tsc_now'> {
+  /** Guest TSC before its offset. */
+  tsc_now(cpu: number): bigint;
+  /** Interrupt acknowledge: vector 0-255, or undefined when the request went away. */
+  acknowledge(): number | undefined;
+}
+
+export interface SoftVcpuOptions {
+  readonly id: number;
+  readonly memory: SoftMemory;
+  readonly image: EngineImage;
+  readonly decoder: Decoder;
+  readonly rows: readonly Row[];
+  readonly host: VcpuHost;
+  readonly onTrace?: ((rip: bigint, insns: readonly Insn[]) => void) | undefined;
+}
+
+const DR6_BS = 1 << 14;
+
+export class SoftVcpu {
+  readonly id: number;
+  /** Absolute address of the state. */
+  readonly cpu: number;
+  readonly runtime: RuntimeExports;
+  private readonly interpreter: InterpreterExports;
+  private readonly cache: DecodeCache;
+  private readonly registers: Registers;
+  private readonly view: DataView;
+  private readonly host: VcpuHost;
+  /** Instructions of the current slice that will not be executed because the slice was cut short. */
+  private cut = 0;
+  /** Instructions executed since power-on. */
+  retired = 0;
+
+  constructor(o: SoftVcpuOptions) {
+    this.id = o.id;
+    this.cpu = o.memory.vcpuAddress(o.id);
+    this.host = o.host;
+    const { memory } = o.memory;
+    this.view = new DataView(memory.buffer);
+    const runtime = new WebAssembly.Instance(o.image.runtime, { env: { memory, ...hostFunctions(o.host) } });
+    this.runtime = runtime.exports as unknown as RuntimeExports;
+    o.memory.runtime ??= this.runtime;
+    const table = new WebAssembly.Table({ initial: o.image.tableSize, element: 'anyfunc' });
+    const interpreter = new WebAssembly.Instance(o.image.interpreter, {
+      env: { memory, table },
+      runtime: runtimeFunctions(runtime.exports),
+      host: { resolve: (cpu: number) => this.cache.resolve(cpu) },
+    });
+    this.interpreter = interpreter.exports as unknown as InterpreterExports;
+    this.cache = new DecodeCache({
+      memory,
+      runtime: this.runtime,
+      decoder: o.decoder,
+      rowIds: new Map(o.rows.map((r, i) => [r, i])),
+      handlers: o.image.handlers,
+      aloneAt: this.cpu - 8 * REC.SIZE,
+      onTrace: o.onTrace,
+    });
+    this.cache.explicitFlags = (cpu) => this.interpreter.explicit(cpu);
+    this.cache.endBudget = () => this.endSlice(0);
+    const l = o.memory.layout;
+    this.runtime.code_init(l.codeMap, l.codePages, l.codePagesEnd, l.records, l.recordsEnd, SPECIAL.resync);
+    this.runtime.reset(this.cpu);
+    this.registers = new Registers(memory, this.cpu);
+  }
+
+  private u32(field: string): number {
+    return this.view.getUint32(this.cpu + CPU[field]!, true);
+  }
+  private set32(field: string, value: number): void {
+    this.view.setUint32(this.cpu + CPU[field]!, value >>> 0, true);
+  }
+
+  getRegs(): Regs {
+    this.interpreter.explicit(this.cpu);
+    return this.registers.getRegs();
+  }
+  setRegs(r: Regs): void {
+    this.registers.setRegs(r);
+    this.runtime.set_state_done(this.cpu);
+  }
+  getSregs(): Sregs {
+    return this.registers.getSregs();
+  }
+  setSregs(s: Sregs): void {
+    this.registers.setSregs(s);
+    this.runtime.set_state_done(this.cpu);
+  }
+
+  /** The interrupt controller's request line to this vCPU. */
+  setInterruptPending(pending: boolean): void {
+    this.set32('irq_pending', pending ? 1 : 0);
+    if (pending && this.u32('eflags') & EFLAGS.IF) this.endSlice(-1);
+  }
+  /** A non-maskable interrupt. */
+  nmi(): void {
+    this.set32('nmi_pending', 1);
+    this.endSlice(-1);
+  }
+  /** Lets the running chain return at its next jump. */
+  requestExit(): void {
+    this.endSlice(-1);
+  }
+  /** Puts the vCPU into its power-on state. */
+  reset(): void {
+    this.runtime.reset(this.cpu);
+  }
+
+  private endSlice(left: number): void {
+    const budget = this.view.getInt32(this.cpu + CPU.budget!, true);
+    if (budget <= left) return;
+    // While a trace is being executed the budget includes instructions of the trace already passed; close enough.
+    this.cut += budget - left;
+    this.view.setInt32(this.cpu + CPU.budget!, left, true);
+  }
+
+  /** Runs about `budget` instructions (at most 2^30). */
+  run(budget: number): SoftExit {
+    this.cut = 0;
+    this.view.setInt32(this.cpu + CPU.budget!, budget, true);
+    const why = this.loop();
+    this.retired += budget - this.cut - this.view.getInt32(this.cpu + CPU.budget!, true);
+    return why;
+  }
+
+  private loop(): SoftExit {
+    for (;;) {
+      if (this.u32('exit_reason') !== EXIT.NONE) {
+        const reason = this.u32('exit_reason');
+        this.set32('exit_reason', EXIT.NONE);
+        this.set32('stop', 0);
+        this.set32('halted', 0);
+        if (reason === EXIT.SHUTDOWN) return 'shutdown';
+        if (reason === EXIT.HLT) this.set32('halted', 1);
+      }
+      this.set32('stop', 0);
+      const shadow = this.u32('shadow') !== 0;
+      if (!shadow) this.deliverPending();
+      if (this.u32('halted')) return 'hlt';
+      if (this.view.getInt32(this.cpu + CPU.budget!, true) < 0) return 'budget';
+      this.step(shadow);
+    }
+  }
+
+  /** NMI before external interrupts (SDM vol.3 table 6-2). */
+  private deliverPending(): void {
+    if (this.u32('nmi_pending') && !this.u32('nmi_blocked')) {
+      this.set32('nmi_pending', 0);
+      this.set32('halted', 0);
+      this.interpreter.explicit(this.cpu);
+      this.runtime.deliver_nmi(this.cpu);
+      return;
+    }
+    if (!this.u32('irq_pending') || !(this.u32('eflags') & EFLAGS.IF)) return;
+    const vector = this.host.acknowledge();
+    if (vector === undefined) return;
+    this.set32('halted', 0);
+    this.interpreter.explicit(this.cpu);
+    this.runtime.deliver_interrupt(this.cpu, vector);
+  }
+
+  private step(shadow: boolean): void {
+    const trap = (this.u32('eflags') & EFLAGS.TF) !== 0;
+    if (!shadow && !trap) {
+      this.interpreter.enter(this.cpu);
+      return;
+    }
+    this.set32('shadow', 0);
+    this.cache.alone = true;
+    const events = this.u32('n_delivered');
+    this.interpreter.enter(this.cpu);
+    this.cache.alone = false;
+    // The trap comes after the instruction, unless that faulted (SDM vol.3 17.3.1.4). MOV SS puts it off.
+    if (trap && !this.u32('shadow') && this.u32('n_delivered') === events) {
+      this.interpreter.explicit(this.cpu);
+      this.set32('exc_dr6', this.u32('exc_dr6') | DR6_BS);
+      this.runtime.raise(this.cpu, EXC.DB, 0);
+      this.runtime.deliver_exception(this.cpu);
+    }
+  }
+}
+
+function hostFunctions(host: VcpuHost): WebAssembly.ModuleImports {
+  const unsigned = (v: bigint): bigint => BigInt.asUintN(64, v);
+  return {
+    mmio_read: (cpu: number, gpa: bigint, size: number) => host.mmio_read(cpu, unsigned(gpa), size),
+    mmio_write: (cpu: number, gpa: bigint, size: number, v: bigint) => host.mmio_write(cpu, unsigned(gpa), size, unsigned(v)),
+    port_read: (cpu: number, port: number, size: number) => host.port_read(cpu, port, size),
+    port_write: (cpu: number, port: number, size: number, v: number) => host.port_write(cpu, port, size, v >>> 0),
+    msr_read: (cpu: number, index: number) => host.msr_read(cpu, index >>> 0),
+    msr_write: (cpu: number, index: number, v: bigint) => host.msr_write(cpu, index >>> 0, unsigned(v)),
+    tsc_now: (cpu: number) => host.tsc_now(cpu),
+    cpuid_query: (cpu: number, leaf: number, subleaf: number) => host.cpuid_query(cpu, leaf >>> 0, subleaf >>> 0),
+    set_cr8: (cpu: number, v: bigint) => host.set_cr8(cpu, unsigned(v)),
+    get_cr8: (cpu: number) => host.get_cr8(cpu),
+  };
+}
+
+/** The interpreter's imports; a helper that the runtime lacks is a bug that shows when it is called. */
+function runtimeFunctions(exports: WebAssembly.Exports): WebAssembly.ModuleImports {
+  const out: WebAssembly.ModuleImports = { ...(exports as WebAssembly.ModuleImports) };
+  for (const h of HELPERS) {
+    out[h.name] ??= () => {
+      throw new Error(`the runtime has no helper ${h.name}`);
+    };
+  }
+  return out;
+}
