@@ -4,10 +4,14 @@ import { BCD_ROWS } from './families/bcd.ts';
 import { BITS_ROWS } from './families/bits.ts';
 import { BRANCH_ROWS } from './families/branch.ts';
 import { FLAGOPS_ROWS } from './families/flagops.ts';
+import { FPSTATE } from './families/fpstate.ts';
 import { IO_ROWS } from './families/io.ts';
+import { MMX_ROWS } from './families/mmx.ts';
 import { MOV_ROWS } from './families/mov.ts';
 import { MULDIV_ROWS } from './families/muldiv.ts';
 import { SHIFT_ROWS } from './families/shift.ts';
+import { SSE_ARITH } from './families/sse-arith.ts';
+import { SSE_CONVERT } from './families/sse-convert.ts';
 import { SSE_MOVES } from './families/sse-moves.ts';
 import { SSE2_INTEGER } from './families/sse2-integer.ts';
 import { STACK_ROWS } from './families/stack.ts';
@@ -30,4 +34,8 @@ export const ROWS: readonly Row[] = [
   ...SYSTEM_ROWS,
   ...SSE_MOVES,
   ...SSE2_INTEGER,
+  ...SSE_ARITH,
+  ...SSE_CONVERT,
+  ...FPSTATE,
+  ...MMX_ROWS,
 ];

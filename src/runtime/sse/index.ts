@@ -1,0 +1,8 @@
+// Floating-point arithmetic of SSE and SSE2 as rows call it: signatures are in src/isa/helpers.ts. A helper that can
+// raise an unmasked exception leaves that in the field sse_fault; the row then calls sse_raise instead of writing.
+export * from './approximate';
+export * from './arith';
+export * from './compare';
+export * from './convert';
+export * from './fxstate';
+export { sse_raise } from './slow';
