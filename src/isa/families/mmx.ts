@@ -65,8 +65,14 @@ function storeOut<V>(s: Ops<V>, x: V): void {
 }
 
 const moves: readonly Row[] = [
-  row('movd', '=Pq,Ey', 'NP 0F 6E /r', (s) => finish(s, s.get(1)), MMX),
-  row('movd', '=Ey,Pq', 'NP 0F 7E /r', (s) => storeOut(s, s.width(0) === 64 ? s.get(1) : s.zext(32, s.get(1))), MMX),
+  row('movd/movd/movq', '=Pq,Ey', 'NP 0F 6E /r', (s) => finish(s, s.get(1)), MMX),
+  row(
+    'movd/movd/movq',
+    '=Ey,Pq',
+    'NP 0F 7E /r',
+    (s) => storeOut(s, s.width(0) === 64 ? s.get(1) : s.zext(32, s.get(1))),
+    MMX,
+  ),
   row('movq', '=Pq,Qq', 'NP 0F 6F /r', (s) => finish(s, s.get(1)), MMX),
   row('movq', '=Qq,Pq', 'NP 0F 7F /r', (s) => storeOut(s, s.get(1)), MMX),
   row('movntq', '=Mq,Pq', 'NP 0F E7 /r', (s) => storeOut(s, s.get(1)), mmx('sse')),

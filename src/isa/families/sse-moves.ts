@@ -63,8 +63,14 @@ function maskmovdqu<V>(s: Ops<V>): void {
 
 /** Between general registers and vectors. */
 const general: readonly Row[] = [
-  row('movd', '=Vdq,Ey', '66 0F 6E /r', (s) => s.set(0, extended(s, 64, s.get(1))), SSE2),
-  row('movd', '=Ey,Vdq', '66 0F 7E /r', (s) => s.set(0, s.lane(s.width(0) === 64 ? 64 : 32, s.get(1), 0)), SSE2),
+  row('movd/movd/movq', '=Vdq,Ey', '66 0F 6E /r', (s) => s.set(0, extended(s, 64, s.get(1))), SSE2),
+  row(
+    'movd/movd/movq',
+    '=Ey,Vdq',
+    '66 0F 7E /r',
+    (s) => s.set(0, s.lane(s.width(0) === 64 ? 64 : 32, s.get(1), 0)),
+    SSE2,
+  ),
   row('movq', '=Vdq,Wq', 'F3 0F 7E /r', (s) => s.set(0, extended(s, 64, low(s, 1, 64))), SSE2),
   row('movq', '=Mq,Vdq', '66 0F D6 /r', (s) => s.set(0, s.lane(64, s.get(1), 0)), SSE2),
   row('movq', '=Udq,Vdq', '66 0F D6 /r', (s) => s.set(0, extended(s, 64, s.lane(64, s.get(1), 0))), SSE2),
