@@ -179,6 +179,11 @@ export class ModuleBuilder {
     this.functions.push(f);
     return f;
   }
+  /** Takes back the function defined last; nothing may have called it. */
+  dropLast(): void {
+    const f = this.functions.pop();
+    if (f) this.indexOf.delete(f.name);
+  }
   reference(name: string): { index: number; type: FuncType } {
     const found = this.indexOf.get(name);
     if (!found) throw new Error(`no function ${name}`);

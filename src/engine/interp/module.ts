@@ -345,10 +345,8 @@ function defineRepeat(f: FunctionBuilder, s: HandlerOps, shape: Shape): void {
   f.if(x.eqz(s.reg(asize, 1)), () => next(f, row, false));
   if (row.bulk) {
     const width = x.i32Const(s.width(0) || s.w);
-    const done = f.let(
-      f.call(row.bulk, cpu, width, x.i32Const(asize), load16(rec, REC.SEG), x.i32Const(s.long ? 1 : 0)),
-    );
-    f.if(done, () => again(x.add(x.binary('shr_u', x.wrap(done), x.i32Const(3)), x.i32Const(1))));
+    const done = f.let(f.call(row.bulk, cpu, width, x.i32Const(asize), load16(rec, REC.SEG)));
+    f.if(x.wrap(done), () => again(x.add(x.binary('shr_u', x.wrap(done), x.i32Const(3)), x.i32Const(1))));
   }
   row.exec(s);
   const left = f.let(s.zext(asize, s.sub(s.reg(asize, 1), s.k(1n))));

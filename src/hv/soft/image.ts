@@ -19,11 +19,7 @@ export interface EngineImage {
  * @param runtime bytes of build/runtime.wasm
  * @param interpreter bytes of build/interpreter.wasm
  */
-export function compileEngineImage(
-  runtime: BufferSource,
-  interpreter: BufferSource,
-  index: HandlerIndex,
-): EngineImage {
+export function compileEngineImage(runtime: BufferSource, interpreter: BufferSource, index: HandlerIndex): EngineImage {
   const handlers = new Map<number, number>();
   for (let i = 0; i < index.pairs.length; i += 2) handlers.set(index.pairs[i]!, index.pairs[i + 1]!);
   return {

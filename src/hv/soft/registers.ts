@@ -35,7 +35,15 @@ function segmentOf(attr: number, base: bigint, limit: number, selector: number):
 const SREG_SEGMENTS = { cs: 'cs', ds: 'ds', es: 'es', fs: 'fs', gs: 'gs', ss: 'ss', tr: 'tr', ldt: 'ldtr' } as const;
 type SregSegment = keyof typeof SREG_SEGMENTS;
 const SREG_NAMES = Object.keys(SREG_SEGMENTS) as SregSegment[];
-const CONTROL = { cr0: 'cr0', cr2: 'cr2', cr3: 'cr3', cr4: 'cr4', cr8: 'cr8', efer: 'efer', apicBase: 'apic_base' } as const;
+const CONTROL = {
+  cr0: 'cr0',
+  cr2: 'cr2',
+  cr3: 'cr3',
+  cr4: 'cr4',
+  cr8: 'cr8',
+  efer: 'efer',
+  apicBase: 'apic_base',
+} as const;
 type ControlName = keyof typeof CONTROL;
 const ARITH = 0x8d5n;
 

@@ -3,12 +3,12 @@
  * used up or something needs the caller.
  */
 import { DecodeCache } from '../../engine/decode-cache.ts';
-import type { HostImports, InterpreterExports, RuntimeExports } from '../../engine/runtime.ts';
 import { SPECIAL } from '../../engine/interp/special.ts';
+import type { HostImports, InterpreterExports, RuntimeExports } from '../../engine/runtime.ts';
 import type { Decoder } from '../../isa/decoder.ts';
+import { HELPERS } from '../../isa/helpers.ts';
 import type { Insn } from '../../isa/insn.ts';
 import { CPU, EFLAGS, EXC, EXIT, REC } from '../../isa/layout.ts';
-import { HELPERS } from '../../isa/helpers.ts';
 import type { Row } from '../../isa/row.ts';
 import type { Regs, Sregs } from '../contract.ts';
 import type { EngineImage } from './image.ts';
@@ -206,7 +206,8 @@ function hostFunctions(host: VcpuHost): WebAssembly.ModuleImports {
   const unsigned = (v: bigint): bigint => BigInt.asUintN(64, v);
   return {
     mmio_read: (cpu: number, gpa: bigint, size: number) => host.mmio_read(cpu, unsigned(gpa), size),
-    mmio_write: (cpu: number, gpa: bigint, size: number, v: bigint) => host.mmio_write(cpu, unsigned(gpa), size, unsigned(v)),
+    mmio_write: (cpu: number, gpa: bigint, size: number, v: bigint) =>
+      host.mmio_write(cpu, unsigned(gpa), size, unsigned(v)),
     port_read: (cpu: number, port: number, size: number) => host.port_read(cpu, port, size),
     port_write: (cpu: number, port: number, size: number, v: number) => host.port_write(cpu, port, size, v >>> 0),
     msr_read: (cpu: number, index: number) => host.msr_read(cpu, index >>> 0),
