@@ -136,6 +136,8 @@ export interface Ops<V> extends PureOps<V> {
   fault(c: V, name: FaultName, error?: V): void;
   /** rip of the next instruction. */
   nextRip(): V;
+  /** rip of this instruction, its prefixes included. */
+  thisRip(): V;
   /** Goes to the instruction's relative target if `c` is not 0 (absent: always). Last effect of the row. */
   branch(c?: V): void;
   /** Goes to `rip`, cut to the operand size `w`. Last effect of the row. */

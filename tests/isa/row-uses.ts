@@ -171,6 +171,7 @@ export function usesOf(row: Row, shape: Shape): Uses {
     },
     fault: (_c, name) => mayFault(`fault ${name}`),
     nextRip: value,
+    thisRip: value,
     branch() {
       fx.branches++;
     },

@@ -308,6 +308,10 @@ export class HandlerOps extends PureWasm implements Ops<Expr> {
     const within = x.add(this.field16(REC.OFFSET), x.load('i32_8u', this.rec, REC.LEN));
     return this.f.let(this.cutRip(x.add(load64(this.cpu, CPU.page_base!), i64(within)), this.long ? 64 : 32));
   }
+  thisRip(): Expr {
+    const at = x.add(load64(this.cpu, CPU.page_base!), i64(this.field16(REC.OFFSET)));
+    return this.f.let(this.cutRip(at, this.long ? 64 : 32));
+  }
   private cutRip(rip: Expr, w: Width): Expr {
     return w === 64 ? rip : x.and(rip, x.i64Const((1n << BigInt(w)) - 1n));
   }

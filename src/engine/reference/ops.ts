@@ -276,6 +276,9 @@ export class ReferenceOps extends ReferencePure implements Ops<bigint> {
     const next = this.state.get('rip') + BigInt(this.insn.length);
     return cut(this.long ? 64 : 32, next);
   }
+  thisRip(): bigint {
+    return this.state.get('rip');
+  }
   branch(c = 1n): void {
     const rel = this.insn.operands.find((op) => op.kind === 'rel');
     if (rel?.kind !== 'rel') throw new Error(`${this.insn.row.name}: branch without a relative operand`);
