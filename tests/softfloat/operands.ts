@@ -76,3 +76,12 @@ export function integer(random: Random, bits: number): bigint {
   ]!;
   return BigInt.asUintN(bits, random.below(2) ? value : -value);
 }
+
+/** An 80-bit extended operand: all classes, now and then an encoding that the x87 refuses. */
+export function extended(random: Random): { sig: bigint; se: number } {
+  const bits = binary(random, 15, 63);
+  const se = Number(bits >> 63n);
+  const fraction = bits & 0x7fffffffffffffffn;
+  const integerBit = ((se & 0x7fff) !== 0) !== (random.below(24) === 0);
+  return { sig: fraction | (integerBit ? 1n << 63n : 0n), se };
+}

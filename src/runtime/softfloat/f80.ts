@@ -102,7 +102,7 @@ export function x_extract(): u64 {
 
 /** Side results of x_rem. */
 export class Rem {
-  /** Low bits of the quotient; 0 after a partial reduction. */
+  /** Low bits of the quotient; 0 after a partial reduction, -1 when there is none. */
   static quotient: i32 = 0;
   /** The reduction is partial: C2. */
   static partial: i32 = 0;
@@ -113,10 +113,11 @@ export class Rem {
  * at most 63; a larger one is partial and leaves a difference that repeated steps bring down.
  */
 export function x_rem(nearest: i32): u64 {
-  Rem.quotient = 0;
+  Rem.quotient = -1;
   Rem.partial = 0;
   if (nanAB()) return nan80();
   if (A.kind == INF || B.kind == ZERO) return invalid80();
+  Rem.quotient = 0;
   if ((A.denormal | B.denormal) != 0) raise(DE);
   resFromA();
   if (A.kind == ZERO || B.kind == INF) return pack80To(64);
@@ -137,7 +138,7 @@ export function x_rem(nearest: i32): u64 {
   if (distance < 0) {
     // |A| is between a quarter of and once |B|: compare it with the half, in units of half of B's last place.
     if (A.sig <= d) return pack80To(64);
-    quotient = 1;
+    Rem.quotient = 1;
     sign ^= 1;
     return remainder(sign, B.exp - 1, (d << 1) - A.sig);
   }

@@ -4,6 +4,9 @@
 
 import { FINITE, Fp, INF, INVALID, QNAN, SNAN, ZERO } from './env';
 
+/** Exponent of infinities: above that of every finite number in any format. */
+const ABOVE: i32 = 0x8000;
+
 /** First operand. */
 export class A {
   static sign: i32 = 0;
@@ -38,7 +41,7 @@ function unpackHidden(sign: i32, exponent: i32, fraction: u64, bias: i32, top: i
   A.denormal = 0;
   if (exponent == top) {
     A.sig = fraction | 0x8000000000000000;
-    A.exp = top - bias;
+    A.exp = ABOVE;
     A.kind = fraction == 0 ? INF : (fraction & 0x4000000000000000) != 0 ? QNAN : SNAN;
   } else if (exponent != 0) {
     A.sig = fraction | 0x8000000000000000;
@@ -89,6 +92,7 @@ export function a80(sig: u64, se: i32): void {
   } else if (i64(sig) >= 0) {
     A.kind = INVALID;
   } else if (exponent == 0x7fff) {
+    A.exp = ABOVE;
     A.kind = sig == 0x8000000000000000 ? INF : (sig & 0x4000000000000000) != 0 ? QNAN : SNAN;
   }
 }

@@ -105,7 +105,7 @@ function roundResult(p: i32, emin: i32, emax: i32, wrap: i32): void {
     if ((Fp.masks & OE) != 0) return overflow(sign, p, emax);
     raise(OE);
     exp -= wrap;
-    if (wrap != 0 && exp > emax) return overflow(sign, p, emax);
+    if (wrap != 0 && exp > emax) return massiveOverflow();
   }
   if (rest != 0) {
     raise(tiny ? UE | PE : PE);
@@ -129,6 +129,13 @@ function overflow(sign: i32, p: i32, emax: i32): void {
     Out.kind = INF;
     Fp.roundedUp = 1;
   }
+}
+
+/** Unmasked overflow by more than the exponent adjustment can hold (FSCALE): an infinity is stored. */
+function massiveOverflow(): void {
+  raise(PE);
+  Out.kind = INF;
+  Fp.roundedUp = 1;
 }
 
 /** Unmasked underflow by more than the exponent adjustment can hold (FSCALE): a zero is stored. */
