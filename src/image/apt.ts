@@ -95,10 +95,10 @@ async function runApt(
   });
 }
 
-/** The first error apt printed, without its `E: ` and the address it names at length. */
+/** The first error apt printed, or else the first warning, which is what a failed update gives. */
 function firstError(result: CommandResult): string {
-  const line = /^E: (.*)$/m.exec(result.stderr)?.[1] ?? `exit status ${result.status}`;
-  return line.replace(/\s+/g, ' ').trim();
+  const line = /^E: (.*)$/m.exec(result.stderr)?.[1] ?? /^W: (.*)$/m.exec(result.stderr)?.[1];
+  return (line ?? `exit status ${result.status}`).replace(/\s+/g, ' ').trim();
 }
 
 /** Parses one stanza of a Packages index (deb822(5)); continuation lines are joined. */

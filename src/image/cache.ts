@@ -8,7 +8,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { lstat, mkdir, readdir, readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { ImageError } from './errors.ts';
 
 /** Size and checksum of a file as recorded when it was built. */
@@ -110,7 +110,23 @@ export async function readImage(name: string, root: string = cacheDir()): Promis
   return { manifest, kernel: kernel as Uint8Array, initrd: initrd as Uint8Array };
 }
 
-/** Bytes of memory that hold a name nobody else uses. */
+/**
+ * Makes a folder and those above it. (`mkdir` with `recursive` never ends in a file system that answers ENOENT
+ * for a parent that exists, as /proc does.)
+ */
+async function makeFolder(path: string): Promise<void> {
+  const make = () =>
+    mkdir(path).catch((error: NodeJS.ErrnoException) => (error.code === 'EEXIST' ? undefined : Promise.reject(error)));
+  try {
+    await make();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeFolder(dirname(path));
+    await make();
+  }
+}
+
+/** A name nobody else uses, led by the process that works under it. */
 function unique(): string {
   return `${process.pid}-${randomBytes(6).toString('hex')}`;
 }
@@ -146,13 +162,17 @@ function isAlive(pid: number): boolean {
 export async function withWorkDir<T>(root: string, work: (directory: string) => Promise<T>): Promise<T> {
   const directory = join(root, 'tmp', unique());
   try {
-    await mkdir(directory, { recursive: true });
+    await makeFolder(directory);
     await clearLitter(root);
   } catch (error) {
     throw cacheTrouble(error, root);
   }
   try {
     return await work(directory);
+  } catch (error) {
+    const { syscall } = error as NodeJS.ErrnoException;
+    // A failing system call, other than the start of a program, is about the files of the cache.
+    throw syscall !== undefined && !syscall.startsWith('spawn') ? cacheTrouble(error, root) : error;
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

@@ -1,9 +1,9 @@
 // `plinth image ls | pull | path`: the images in the cache.
 
-import { constants } from 'node:os';
 import { cachedNames, defaultImageName, imagePath, imageSources, pullImage, readManifest } from '../../image/pull.ts';
 import { exitCode, HostError, UsageError } from './errors.ts';
 import { pullProgress } from './progress.ts';
+import { onEndingSignal } from './signals.ts';
 
 /** @throws UsageError for a name that is not in the catalog; `kind` says what the user may have meant. */
 export function checkImageName(name: string, kind = 'image'): void {
@@ -34,19 +34,17 @@ export async function pull(name: string = defaultImageName): Promise<number> {
   checkImageName(name);
   const abort = new AbortController();
   let code: number = exitCode.poweroff;
-  const onSignal = (signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP') => {
-    code = exitCode.signalBase + constants.signals[signal];
+  const release = onEndingSignal((signalCode) => {
+    code = signalCode;
     abort.abort();
-  };
-  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  for (const signal of names) process.on(signal, onSignal);
+  });
   try {
     const manifest = await pullImage(name, { signal: abort.signal, onProgress: pullProgress(process.stderr) });
     process.stdout.write(`${name} ${manifest.release} is in ${imagePath(name)}\n`);
   } catch (error) {
     if (!abort.signal.aborted) throw error;
   } finally {
-    for (const signal of names) process.off(signal, onSignal);
+    release();
   }
   return code;
 }

@@ -1,12 +1,12 @@
 // `plinth run`: builds a machine from files or an image, connects it to the terminal, ends with the guest's verdict.
 
 import { readFile } from 'node:fs/promises';
-import { constants } from 'node:os';
 import { SerialConsole, type Streams } from './console.ts';
 import type { MachineFactory, MachineLike, MachineOptions, Outcome } from './contract.ts';
 import { exitCode, HostError, UsageError } from './errors.ts';
 import { defaultCommandLine } from './kernel.ts';
 import { type EngineName, formatSize } from './options.ts';
+import { onEndingSignal } from './signals.ts';
 
 /** Options of the command line, parsed. */
 export interface RunOptions {
@@ -58,9 +58,6 @@ async function guestOf(options: RunOptions, signal: AbortSignal): Promise<Guest>
   return { kernel, initrd: await readGuestFile('--initrd', options.initrd, options.memory) };
 }
 
-/** Signals that end the program; the guest is stopped and the terminal put back first. */
-const endingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
 /** Why a run was stopped from outside, as the exit code to end with. */
 interface Stop {
   readonly code: number;
@@ -69,16 +66,14 @@ interface Stop {
 
 /** Aborts with a `Stop` when a signal arrives or the launcher that started this process is gone. */
 function stopOnSignals(stop: (reason: Stop) => void): () => void {
-  const onSignal = (name: (typeof endingSignals)[number]) =>
-    stop({ code: exitCode.signalBase + constants.signals[name] });
-  for (const name of endingSignals) process.on(name, onSignal);
+  const release = onEndingSignal((code) => stop({ code }));
   const launcher = Number(process.env.PLINTH_LAUNCHER);
   const watch = setInterval(() => {
     if (launcher > 0 && process.ppid !== launcher) stop({ code: exitCode.hostError });
   }, 1000);
   watch.unref();
   return () => {
-    for (const name of endingSignals) process.off(name, onSignal);
+    release();
     clearInterval(watch);
   };
 }
