@@ -90,7 +90,7 @@ export function code_records(page: u32, count: u32): u32 {
 function granule_bits(from: u32, to: u32): u64 {
   const first = from >> GRANULE_SHIFT;
   const last = (to > 4096 ? 4095 : to - 1) >> GRANULE_SHIFT;
-  return ((~(<u64>0)) << first) & ((~(<u64>0)) >> (63 - last));
+  return (~(<u64>0) << first) & (~(<u64>0) >> (63 - last));
 }
 
 /** Notes that bytes [from, to) of a code page are decoded; from now on stores to the frame are looked at. */
@@ -166,7 +166,8 @@ export function code_bytes(): u32 {
  */
 export function straddle_holds(cpu: u32, rec: u32): u32 {
   const data = rec + REC_SIZE;
-  const start = (load<u64>(cpu + CPU_PAGE_BASE) + load<u64>(cpu + CPU_CODE_BASE) + 4096) & load<u64>(cpu + CPU_CODE_MASK);
+  const start =
+    (load<u64>(cpu + CPU_PAGE_BASE) + load<u64>(cpu + CPU_CODE_BASE) + 4096) & load<u64>(cpu + CPU_CODE_MASK);
   const linear = start & ~(<u64>0xfff);
   const entry = cpu + ITLB_OFFSET + (<u32>(linear >> 12) & (ITLB_ENTRIES - 1)) * ITLB_ENTRY_SIZE;
   if (load<u64>(entry + ITLB_TAG) == (linear | load<u32>(cpu + CPU_ITLB_CTX))) {
@@ -179,6 +180,6 @@ export function straddle_holds(cpu: u32, rec: u32): u32 {
     if (same) return 1;
   }
   const page = load<u32>(data + 16);
-  store<u32>(page + CODE_PAGE_ENTRY + (<u32>load<u16>(rec + REC_OFFSET) << 2), 0);
+  store<u32>(page + CODE_PAGE_ENTRY + ((<u32>load<u16>(rec + REC_OFFSET)) << 2), 0);
   return 0;
 }

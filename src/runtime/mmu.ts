@@ -191,6 +191,11 @@ export function sys_rmw(cpu: u32, va: u64, size: u32): u32 {
   return access(cpu, va, size & SIZE_MASK, TLB_CTX_SUPERVISOR, MODIFY, (size & MEM_STACK) != 0);
 }
 
+/** Like mem_write in the given access context (TLB_CTX_*). */
+export function mem_write_in(cpu: u32, va: u64, size: u32, ctx: u32): u32 {
+  return access(cpu, va, size & SIZE_MASK, ctx, WRITE, (size & MEM_STACK) != 0);
+}
+
 /**
  * gpa of the instruction byte at linear address `va`, or all ones after recording a fault. Leaves in exec_global
  * what is to be OR-ed to the frame number of an instruction TLB entry.

@@ -1,6 +1,18 @@
 // Is the unit that an instruction uses available? Called only when fpu_trap or sse_trap says that something is up.
 
-import { CPU_CR0, CPU_CR4, CPU_FERR, CPU_FSW, CR0_EM, CR0_NE, CR0_TS, CR4_OSFXSR, EXC_MF, EXC_NM, EXC_UD } from './gen/layout';
+import {
+  CPU_CR0,
+  CPU_CR4,
+  CPU_FERR,
+  CPU_FSW,
+  CR0_EM,
+  CR0_NE,
+  CR0_TS,
+  CR4_OSFXSR,
+  EXC_MF,
+  EXC_NM,
+  EXC_UD,
+} from './gen/layout';
 import { raise } from './state';
 
 /** Classes of units, as the interpreter numbers them. */

@@ -1,0 +1,133 @@
+// LLDT and LTR, and the instructions that ask about a descriptor without loading it: LAR, LSL, VERR, VERW.
+
+import {
+  attr_of,
+  base_of,
+  DESC_OK,
+  desc_at,
+  desc_hi,
+  desc_high_base,
+  desc_lo,
+  descriptor_or,
+  dpl_of,
+  is_code,
+  is_conforming,
+  is_local,
+  is_null,
+  is_readable,
+  is_segment,
+  is_writable_data,
+  limit_of,
+  present,
+  read_descriptor,
+  read_system_descriptor,
+  SELECTOR_MASK,
+  store_access_byte,
+  TSS_BUSY,
+  TYPE_CALL16,
+  TYPE_CALL32,
+  TYPE_LDT,
+  TYPE_TASK_GATE,
+  TYPE_TSS16,
+  TYPE_TSS16_BUSY,
+  TYPE_TSS32,
+  TYPE_TSS32_BUSY,
+  type_of,
+} from './descriptors';
+import { EXC_GP, EXC_NP, EXC_UD, SEG_LDTR, SEG_TR } from './gen/layout';
+import {
+  canonical,
+  check_privilege,
+  cpl,
+  long_mode,
+  protected_mode,
+  raise,
+  set_null_segment,
+  set_segment,
+} from './state';
+
+/** Base of the system descriptor in the desc_* globals. */
+function system_base(): u64 {
+  return desc_high_base | base_of(desc_lo, desc_hi);
+}
+
+/** LLDT. 1: fault recorded. */
+export function load_ldtr(cpu: u32, selector: u32): u32 {
+  const sel = selector & 0xffff;
+  if (!protected_mode(cpu)) return raise(cpu, EXC_UD, 0);
+  if (check_privilege(cpu)) return 1;
+  if (is_null(sel)) {
+    set_null_segment(cpu, SEG_LDTR, sel, 0);
+    return 0;
+  }
+  const error = sel & SELECTOR_MASK;
+  if (is_local(sel)) return raise(cpu, EXC_GP, error);
+  if (descriptor_or(cpu, read_system_descriptor(cpu, sel), EXC_GP, sel, 0)) return 1;
+  if (is_segment(desc_hi) || type_of(desc_hi) != TYPE_LDT) return raise(cpu, EXC_GP, error);
+  if (!present(desc_hi)) return raise(cpu, EXC_NP, error);
+  if (!canonical(system_base())) return raise(cpu, EXC_GP, error);
+  set_segment(cpu, SEG_LDTR, sel, system_base(), limit_of(desc_lo, desc_hi), attr_of(desc_hi));
+  return 0;
+}
+
+/** LTR: the TSS must be available and becomes busy. 1: fault recorded. */
+export function load_tr(cpu: u32, selector: u32): u32 {
+  const sel = selector & 0xffff;
+  if (!protected_mode(cpu)) return raise(cpu, EXC_UD, 0);
+  if (check_privilege(cpu)) return 1;
+  const error = sel & SELECTOR_MASK;
+  if (is_null(sel) || is_local(sel)) return raise(cpu, EXC_GP, error);
+  if (descriptor_or(cpu, read_system_descriptor(cpu, sel), EXC_GP, sel, 0)) return 1;
+  const lo = desc_lo;
+  const hi = desc_hi;
+  const base = system_base();
+  const available = type_of(hi) == TYPE_TSS32 || (type_of(hi) == TYPE_TSS16 && !long_mode(cpu));
+  if (is_segment(hi) || !available) return raise(cpu, EXC_GP, error);
+  if (!present(hi)) return raise(cpu, EXC_NP, error);
+  if (!canonical(base)) return raise(cpu, EXC_GP, error);
+  if (store_access_byte(cpu, desc_at, (hi >> 8) | TSS_BUSY)) return 1;
+  set_segment(cpu, SEG_TR, sel, base, limit_of(lo, hi), attr_of(hi) | TSS_BUSY);
+  return 0;
+}
+
+/** Whether LAR (`gates` too) or LSL answers for a system descriptor of this type (SDM vol.2 tables of LAR, LSL). */
+function answers(cpu: u32, type: u32, gates: bool): bool {
+  if (type == TYPE_LDT || type == TYPE_TSS32 || type == TYPE_TSS32_BUSY) return true;
+  if (gates && type == TYPE_CALL32) return true;
+  if (long_mode(cpu)) return false;
+  if (type == TYPE_TSS16 || type == TYPE_TSS16_BUSY) return true;
+  return gates && (type == TYPE_CALL16 || type == TYPE_TASK_GATE);
+}
+
+/** Reads the descriptor that LAR or LSL asks about; true if it is accessible. A page fault counts as not. */
+function query(cpu: u32, sel: u32, gates: bool): bool {
+  if (is_null(sel) || read_descriptor(cpu, sel) != DESC_OK) return false;
+  if (is_segment(desc_hi)) {
+    if (is_code(desc_hi) && is_conforming(desc_hi)) return true;
+  } else {
+    if (!answers(cpu, type_of(desc_hi), gates)) return false;
+    if (long_mode(cpu) && read_system_descriptor(cpu, sel) != DESC_OK) return false;
+  }
+  const dpl = dpl_of(desc_hi);
+  return cpl(cpu) <= dpl && (sel & 3) <= dpl;
+}
+
+/** LAR: bits 8-15 and 20-23 of the second dword in place, or 0 when not accessible. */
+export function access_rights(cpu: u32, selector: u32): u32 {
+  return query(cpu, selector & 0xffff, true) ? desc_hi & 0x00f0ff00 : 0;
+}
+
+/** LSL: limit in bytes with bit 32 set, or 0 when not accessible. */
+export function segment_limit(cpu: u32, selector: u32): u64 {
+  if (!query(cpu, selector & 0xffff, false)) return 0;
+  return ((<u64>1) << 32) | limit_of(desc_lo, desc_hi);
+}
+
+/** VERR (`write` 0) and VERW (1): 1 if the segment may be read or written at this CPL. */
+export function verify_segment(cpu: u32, selector: u32, write: u32): u32 {
+  const sel = selector & 0xffff;
+  if (is_null(sel) || read_descriptor(cpu, sel) != DESC_OK || !is_segment(desc_hi)) return 0;
+  const dpl = dpl_of(desc_hi);
+  if (!is_conforming(desc_hi) && ((sel & 3) > dpl || cpl(cpu) > dpl)) return 0;
+  return write ? u32(is_writable_data(desc_hi)) : u32(is_readable(desc_hi));
+}

@@ -1,0 +1,111 @@
+// PUSHF, POPF, CLI, STI, and ENTER with nesting: instructions that need IOPL or a whole frame on the stack.
+
+import {
+  CPU_EFLAGS,
+  CPU_SHADOW,
+  EFLAGS_AC,
+  EFLAGS_ID,
+  EFLAGS_IF,
+  EFLAGS_IOPL,
+  EFLAGS_RF,
+  EFLAGS_VIF,
+  EFLAGS_VIP,
+  EFLAGS_VM,
+  EXC_GP,
+  SEG_SS,
+} from './gen/layout';
+import { FLAGS_ANY } from './interrupts';
+import { MEM_STACK, mem_write } from './mmu';
+import { seg_check } from './segments';
+import { begin_pops, peek, pop_fault, push_current, push_value, set_slot } from './stack';
+import {
+  cpl,
+  gpr,
+  iopl,
+  mode64,
+  RBP,
+  RSP,
+  raise,
+  rflags,
+  seg_base,
+  set_gpr,
+  set_rflags,
+  set_sp,
+  stack_mask,
+  update_context,
+  v86_mode,
+} from './state';
+
+/** PUSHF of `size` bits. RF and VM are pushed as 0. */
+export function push_flags(cpu: u32, size: u32): u32 {
+  if (v86_mode(cpu) && iopl(cpu) < 3) return raise(cpu, EXC_GP, 0);
+  return push_value(cpu, size >> 3, rflags(cpu) & ~(EFLAGS_RF | EFLAGS_VM));
+}
+
+/** POPF of `size` bits: what may change depends on CPL and IOPL (SDM vol.2 table 4-18). */
+export function pop_flags(cpu: u32, size: u32): u32 {
+  const level = cpl(cpu);
+  if (v86_mode(cpu) && iopl(cpu) < 3) return raise(cpu, EXC_GP, 0);
+  begin_pops();
+  const value = <u32>peek(cpu, 0, size >> 3);
+  if (pop_fault) return 1;
+  let mask: u32 = FLAGS_ANY;
+  if (level <= iopl(cpu)) mask |= EFLAGS_IF;
+  if (level == 0) mask |= EFLAGS_IOPL;
+  if (size > 16) mask |= EFLAGS_AC | EFLAGS_ID;
+  let flags = (rflags(cpu) & ~mask) | (value & mask);
+  if (size > 16) flags &= ~EFLAGS_RF;
+  if (size > 16 && level == 0) flags &= ~(EFLAGS_VIF | EFLAGS_VIP);
+  const sp_mask = stack_mask(cpu);
+  set_sp(cpu, sp_mask, (gpr(cpu, RSP) + (size >> 3)) & sp_mask);
+  set_rflags(cpu, flags);
+  update_context(cpu);
+  return 0;
+}
+
+/** CLI. */
+export function clear_interrupt_flag(cpu: u32): u32 {
+  if (cpl(cpu) > iopl(cpu)) return raise(cpu, EXC_GP, 0);
+  store<u32>(cpu + CPU_EFLAGS, load<u32>(cpu + CPU_EFLAGS) & ~EFLAGS_IF);
+  return 0;
+}
+
+/** STI: interrupts are held off for one more instruction if they were disabled. */
+export function set_interrupt_flag(cpu: u32): u32 {
+  if (cpl(cpu) > iopl(cpu)) return raise(cpu, EXC_GP, 0);
+  const flags = load<u32>(cpu + CPU_EFLAGS);
+  if (!(flags & EFLAGS_IF)) store<u32>(cpu + CPU_SHADOW, 1);
+  store<u32>(cpu + CPU_EFLAGS, flags | EFLAGS_IF);
+  return 0;
+}
+
+/** Whether a store of `bytes` at stack offset `sp` would go through; nothing is stored. 1: fault recorded. */
+function probe_stack(cpu: u32, sp: u64, bytes: u32): u32 {
+  if (!mode64(cpu) && seg_check(cpu, SEG_SS, <u32>sp, bytes, 1)) return 1;
+  const base: u64 = mode64(cpu) ? 0 : seg_base(cpu, SEG_SS);
+  return mem_write(cpu, base + sp, bytes | MEM_STACK) ? 0 : 1;
+}
+
+/** ENTER with `level` above 0: pushes rBP, copies `level` - 1 frame pointers, pushes the new one. */
+export function enter_frame(cpu: u32, size: u32, nesting: u32, allocation: u64): u32 {
+  const level = nesting & 31;
+  const bytes = size >> 3;
+  const mask = stack_mask(cpu);
+  const sp = gpr(cpu, RSP);
+  const frame = (sp - bytes) & mask;
+  set_slot(cpu, 0, gpr(cpu, RBP));
+  begin_pops();
+  for (let i: u32 = 1; i < level; i++) {
+    // `peek` is relative to rSP.
+    set_slot(cpu, i, peek(cpu, gpr(cpu, RBP) - sp - i * bytes, bytes));
+  }
+  if (pop_fault) return 1;
+  if (level > 0) set_slot(cpu, level, frame);
+  const end = (frame - level * bytes - allocation) & mask;
+  if (probe_stack(cpu, end, bytes)) return 1;
+  if (push_current(cpu, level + 1, bytes, 0)) return 1;
+  set_sp(cpu, mask, end);
+  if (size == 16) set_gpr(cpu, RBP, (gpr(cpu, RBP) & ~(<u64>0xffff)) | (frame & 0xffff));
+  else set_gpr(cpu, RBP, mode64(cpu) ? frame : frame & 0xffffffff);
+  return 0;
+}

@@ -1,0 +1,168 @@
+// Power-on, INIT and start-up state (SDM vol.3 table 9-1), and repair of derived fields after the host wrote
+// registers.
+
+import { refresh_pdptes } from './control-registers';
+import { DR6_FIXED, DR7_FIXED } from './debug-registers';
+import {
+  ATTR_DPL_SHIFT,
+  CPU_A20_MASK,
+  CPU_APIC_BASE,
+  CPU_BOUNCE_SIZE,
+  CPU_CPL,
+  CPU_CR0,
+  CPU_CR2,
+  CPU_CR3,
+  CPU_CR4,
+  CPU_CR8,
+  CPU_DEBUGCTL,
+  CPU_DR,
+  CPU_EFER,
+  CPU_EFLAGS,
+  CPU_EXC_DEPTH,
+  CPU_EXC_DR6,
+  CPU_EXIT_REASON,
+  CPU_FCW,
+  CPU_FERR,
+  CPU_FPR,
+  CPU_GDTR_BASE,
+  CPU_GDTR_LIMIT,
+  CPU_GPR,
+  CPU_HALTED,
+  CPU_IDTR_BASE,
+  CPU_IDTR_LIMIT,
+  CPU_MISC_ENABLE,
+  CPU_MXCSR,
+  CPU_NMI_BLOCKED,
+  CPU_NMI_PENDING,
+  CPU_PAT,
+  CPU_PDPTE,
+  CPU_RIP,
+  CPU_SEG_NONE,
+  CPU_SHADOW,
+  CPU_STOP,
+  CPU_VCPU_ID,
+  CPU_XCR0,
+  CPU_YMM,
+  CPU_ZERO,
+  CR0_CD,
+  CR0_ET,
+  CR0_NW,
+  CR0_PE,
+  EFLAGS_FIXED,
+  SEG_CS,
+  SEG_GS,
+  SEG_LDTR,
+  SEG_SS,
+  SEG_TR,
+} from './gen/layout';
+import { ATTR_DATA } from './segments';
+import { cr0, RDX, seg_attr, set_gpr, set_rflags, set_segment, update_context, v86_mode } from './state';
+import { flush_all } from './tlb';
+
+/** present, DPL 0, readable code, accessed. */
+const ATTR_CODE_RESET: u32 = 0x9b;
+const ATTR_LDT_RESET: u32 = 0x82;
+const ATTR_TSS_RESET: u32 = 0x8b;
+/** EDX: family 6. */
+const SIGNATURE: u64 = 0x600;
+const PAT_RESET: u64 = 0x0007040600070406;
+/** Fast strings. */
+const MISC_ENABLE_RESET: u64 = 1;
+/** IA32_APIC_BASE: base, global enable (bit 11), bootstrap processor (bit 8). */
+const APIC_BASE_RESET: u64 = 0xfee00800;
+const APIC_BASE_BSP: u64 = 0x100;
+const MXCSR_RESET: u32 = 0x1f80;
+const FCW_RESET: u32 = 0x40;
+
+/** What power-on and INIT have in common. */
+function reset_core(cpu: u32, kept_cr0: u32): void {
+  memory.fill(cpu + CPU_GPR, 0, 16 * 8);
+  set_gpr(cpu, RDX, SIGNATURE);
+  store<u64>(cpu + CPU_ZERO, 0);
+  store<u64>(cpu + CPU_SEG_NONE, 0);
+  for (let seg: u32 = 0; seg <= SEG_GS; seg++) set_segment(cpu, seg, 0, 0, 0xffff, ATTR_DATA);
+  set_segment(cpu, SEG_CS, 0xf000, 0xffff0000, 0xffff, ATTR_CODE_RESET);
+  set_segment(cpu, SEG_LDTR, 0, 0, 0xffff, ATTR_LDT_RESET);
+  set_segment(cpu, SEG_TR, 0, 0, 0xffff, ATTR_TSS_RESET);
+  store<u64>(cpu + CPU_GDTR_BASE, 0);
+  store<u32>(cpu + CPU_GDTR_LIMIT, 0xffff);
+  store<u64>(cpu + CPU_IDTR_BASE, 0);
+  store<u32>(cpu + CPU_IDTR_LIMIT, 0xffff);
+  store<u64>(cpu + CPU_RIP, 0xfff0);
+  set_rflags(cpu, EFLAGS_FIXED);
+  store<u32>(cpu + CPU_CPL, 0);
+  store<u64>(cpu + CPU_CR0, kept_cr0 | CR0_ET);
+  store<u64>(cpu + CPU_CR2, 0);
+  store<u64>(cpu + CPU_CR3, 0);
+  store<u64>(cpu + CPU_CR4, 0);
+  store<u64>(cpu + CPU_CR8, 0);
+  memory.fill(cpu + CPU_PDPTE, 0, 4 * 8);
+  store<u64>(cpu + CPU_EFER, 0);
+  memory.fill(cpu + CPU_DR, 0, 8 * 8);
+  store<u64>(cpu + CPU_DR + 6 * 8, DR6_FIXED);
+  store<u64>(cpu + CPU_DR + 7 * 8, DR7_FIXED);
+  store<u64>(cpu + CPU_DEBUGCTL, 0);
+  store<u32>(cpu + CPU_SHADOW, 0);
+  store<u32>(cpu + CPU_HALTED, 0);
+  store<u32>(cpu + CPU_NMI_PENDING, 0);
+  store<u32>(cpu + CPU_NMI_BLOCKED, 0);
+  store<u32>(cpu + CPU_EXC_DEPTH, 0);
+  store<u32>(cpu + CPU_EXC_DR6, 0);
+  store<u32>(cpu + CPU_EXIT_REASON, 0);
+  store<u32>(cpu + CPU_STOP, 0);
+  store<u32>(cpu + CPU_BOUNCE_SIZE, 0);
+}
+
+/**
+ * Power-on or RESET#: real mode at F000:FFF0. Keeps the fields of the VM's memory (p2m, p2m_frames, phys_mask,
+ * cow_*) and vcpu_id, and opens the A20 gate.
+ */
+export function reset(cpu: u32): void {
+  reset_core(cpu, CR0_CD | CR0_NW);
+  // All MSRs lie from efer to apic_base in the layout. The TSC starts where the host's clock for it does.
+  memory.fill(cpu + CPU_EFER, 0, CPU_APIC_BASE + 8 - CPU_EFER);
+  store<u64>(cpu + CPU_PAT, PAT_RESET);
+  store<u64>(cpu + CPU_MISC_ENABLE, MISC_ENABLE_RESET);
+  const bsp = load<u32>(cpu + CPU_VCPU_ID) == 0;
+  store<u64>(cpu + CPU_APIC_BASE, APIC_BASE_RESET | (bsp ? APIC_BASE_BSP : 0));
+  store<u64>(cpu + CPU_XCR0, 1);
+  memory.fill(cpu + CPU_FPR, 0, CPU_MXCSR - CPU_FPR);
+  store<u32>(cpu + CPU_MXCSR, MXCSR_RESET);
+  memory.fill(cpu + CPU_FCW, 0, CPU_FERR + 4 - CPU_FCW);
+  store<u32>(cpu + CPU_FCW, FCW_RESET);
+  store<u64>(cpu + CPU_A20_MASK, ~(<u64>0));
+  flush_all(cpu);
+  update_context(cpu);
+}
+
+/** INIT: like reset, but CR0.CD and NW, MSRs, FPU and vector state stay (SDM vol.3 table 9-1). */
+export function init_signal(cpu: u32): void {
+  reset_core(cpu, cr0(cpu) & (CR0_CD | CR0_NW));
+  flush_all(cpu);
+  update_context(cpu);
+}
+
+/** Start-up IPI: real mode at `vector` * 4 KiB. */
+export function startup_signal(cpu: u32, vector: u32): void {
+  set_segment(cpu, SEG_CS, (vector & 0xff) << 8, <u64>((vector & 0xff) << 12), 0xffff, ATTR_CODE_RESET);
+  store<u64>(cpu + CPU_RIP, 0);
+  store<u32>(cpu + CPU_HALTED, 0);
+  update_context(cpu);
+}
+
+/**
+ * After the host wrote registers: sets CPL from CR0.PE, EFLAGS.VM and SS.DPL, reloads the PDPTE registers,
+ * recomputes the derived fields and empties the TLBs.
+ */
+export function set_state_done(cpu: u32): void {
+  store<u64>(cpu + CPU_ZERO, 0);
+  store<u64>(cpu + CPU_SEG_NONE, 0);
+  store<u32>(cpu + CPU_EFLAGS, load<u32>(cpu + CPU_EFLAGS) | EFLAGS_FIXED);
+  let level: u32 = 0;
+  if (v86_mode(cpu)) level = 3;
+  else if (cr0(cpu) & CR0_PE) level = (seg_attr(cpu, SEG_SS) >> ATTR_DPL_SHIFT) & 3;
+  store<u32>(cpu + CPU_CPL, level);
+  refresh_pdptes(cpu);
+  flush_all(cpu);
+  update_context(cpu);
+}
