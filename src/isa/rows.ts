@@ -17,6 +17,7 @@ import { SSE2_INTEGER } from './families/sse2-integer.ts';
 import { STACK_ROWS } from './families/stack.ts';
 import { STRING_ROWS } from './families/string.ts';
 import { SYSTEM_ROWS } from './families/system.ts';
+import { X87_ROWS } from './families/x87.ts';
 import type { Row } from './row.ts';
 
 export const ROWS: readonly Row[] = [
@@ -38,4 +39,5 @@ export const ROWS: readonly Row[] = [
   ...SSE_CONVERT,
   ...FPSTATE,
   ...MMX_ROWS,
+  ...X87_ROWS,
 ];
