@@ -27,7 +27,7 @@ const forbidden: readonly (readonly [from: string, to: string, why: string])[] =
 ];
 
 /** Globals that exist in Node.js and not in a browser. */
-const nodeGlobals = /(?<![\w.$'"-])(?:process|Buffer|__dirname|__filename|setImmediate)(?=\s*[.([])/g;
+const nodeGlobals = /(?<![\w.$'"-])(?:process|Buffer|__dirname|__filename)(?=\s*[.([])/g;
 
 const importPattern =
   /(?:^|[;\s}])(?:import|export)\s[^'"`;()]*?from\s*['"](?<from>[^'"\n]+)|(?:^|[;\s}])import\s*['"](?<bare>[^'"\n]+)|\b(?:import|require)\s*\(\s*['"`](?<call>[^'"`\n]+)/g;

@@ -67,8 +67,8 @@ export const cpuModel = (name: string): CpuModel | undefined => CPU_MODELS.find(
 
 /** Guest TSC frequency: one tick a nanosecond, so that guest time needs no scaling. */
 export const TSC_HZ = 1_000_000_000;
-/** Crystal of CPUID leaf 15H, the clock of the local APIC timer. */
-export const CRYSTAL_HZ = 25_000_000;
+/** Crystal of CPUID leaf 15H: the input clock of the local APIC timer (src/devices/apic-timer.ts). */
+export const CRYSTAL_HZ = 1_000_000_000;
 
 /** Family 6, a model number that no product has, stepping 1. */
 const SIGNATURE = 0x000a06f1;

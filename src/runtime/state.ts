@@ -9,9 +9,12 @@ import {
   ATTR_NULL,
   CPU_CC_OP,
   CPU_CC_X,
+  CPU_CODE_BASE,
+  CPU_CODE_MASK,
   CPU_CPL,
   CPU_CR0,
   CPU_CR4,
+  CPU_DR,
   CPU_EFER,
   CPU_EFLAGS,
   CPU_EXC_ERROR,
@@ -40,9 +43,11 @@ import {
   EFLAGS_ARITH,
   EFLAGS_FIXED,
   EFLAGS_IOPL,
+  EFLAGS_TF,
   EFLAGS_VM,
   EXC_GP,
   ITLB_CTX_MODE_SHIFT,
+  ITLB_CTX_NEVER,
   ITLB_CTX_USER,
   MODE_CODE16,
   MODE_CODE32,
@@ -68,6 +73,8 @@ export const RBP: u32 = 5;
 
 /** Error summary bit of the x87 status word: an unmasked exception is pending. */
 const FSW_ES: u32 = 0x80;
+/** Local and global enable bits of the four breakpoints in dr7. */
+const DR7_ENABLES: u32 = 0xff;
 
 /** Records an exception and returns 1, the status "fault recorded". */
 export function raise(cpu: u32, vector: u32, error: u32): u32 {
@@ -190,14 +197,19 @@ function code_mode(cpu: u32): u32 {
 }
 
 /**
- * Recomputes tlb_ptr, itlb_ctx, mode, fpu_trap and sse_trap. To be called after any change of CPL, CR0, CR4,
- * EFER, EFLAGS.AC, CS or SS.
+ * Recomputes tlb_ptr, itlb_ctx, mode, code_base, code_mask, fpu_trap and sse_trap. To be called after any change of
+ * CPL, CR0, CR4, EFER, EFLAGS.AC, EFLAGS.TF, DR7, CS or SS.
  */
 export function update_context(cpu: u32): void {
   const mode = code_mode(cpu);
   store<u32>(cpu + CPU_MODE, mode);
   store<u32>(cpu + CPU_TLB_PTR, cpu + TLB_OFFSET + access_context(cpu) * TLB_BYTES);
-  store<u32>(cpu + CPU_ITLB_CTX, (mode << ITLB_CTX_MODE_SHIFT) | (cpl(cpu) == 3 ? ITLB_CTX_USER : 0));
+  const long = (mode & MODE_CODE64) != 0;
+  store<u64>(cpu + CPU_CODE_BASE, long ? 0 : load<u64>(cpu + CPU_SEG_BASE + SEG_CS * 8));
+  store<u64>(cpu + CPU_CODE_MASK, long ? ~(<u64>0) : 0xffffffff);
+  const watched = load<u32>(cpu + CPU_EFLAGS) & EFLAGS_TF || load<u32>(cpu + CPU_DR + 7 * 8) & DR7_ENABLES;
+  const user = cpl(cpu) == 3 ? ITLB_CTX_USER : 0;
+  store<u32>(cpu + CPU_ITLB_CTX, (mode << ITLB_CTX_MODE_SHIFT) | user | (watched ? ITLB_CTX_NEVER : 0));
   const unavailable = cr0(cpu) & (CR0_EM | CR0_TS);
   store<u32>(cpu + CPU_FPU_TRAP, unavailable | (load<u32>(cpu + CPU_FSW) & FSW_ES));
   store<u32>(cpu + CPU_SSE_TRAP, unavailable | (cr4(cpu) & CR4_OSFXSR ? 0 : 1));

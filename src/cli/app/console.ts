@@ -27,6 +27,11 @@ export interface ConsoleHandlers {
 /** Bytes of output that may wait for a slow reader before the guest is paused. */
 const outputLimit = 1 << 20;
 
+/** A value for the user: numbers with two decimals at most. */
+function format(value: unknown): string {
+  return typeof value === 'number' ? String(Math.round(value * 100) / 100) : String(value);
+}
+
 export class SerialConsole {
   readonly #streams: Streams;
   readonly #handlers: ConsoleHandlers;
@@ -127,7 +132,7 @@ export class SerialConsole {
     if (action === 'quit') this.#handlers.quit();
     else if (action === 'help') for (const line of keyHelp) this.say(line);
     else if (action === 'stats') {
-      for (const [name, value] of Object.entries(this.#handlers.stats())) this.say(`${name}: ${String(value)}`);
+      for (const [name, value] of Object.entries(this.#handlers.stats())) this.say(`${name}: ${format(value)}`);
     } else this.say('no such key; Ctrl-A H lists them');
   }
 }

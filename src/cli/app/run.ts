@@ -176,12 +176,6 @@ export async function runMachine(
   }
 }
 
-const machineModule = '../../machine/machine.ts';
-
-async function importMachine(): Promise<{ Machine: MachineFactory }> {
-  return import(machineModule);
-}
-
 /** The command itself. @throws UsageError for options that do not go together. */
 export async function runCommand(options: RunOptions): Promise<number> {
   if (options.image !== undefined && options.kernel !== undefined) {
@@ -191,5 +185,5 @@ export async function runCommand(options: RunOptions): Promise<number> {
     const { checkImageName } = await import('./image.ts');
     checkImageName(options.image, 'command or image');
   }
-  return runMachine(options, async () => (await importMachine()).Machine, process);
+  return runMachine(options, async () => (await import('./engine.ts')).machineFactory(options), process);
 }

@@ -3,6 +3,7 @@ import { type PoolLayout, planPool, VCPU_BASE, WASM_PAGE } from '../../engine/la
 import type { RuntimeExports } from '../../engine/runtime.ts';
 import { CPU, P2M, VCPU_STRIDE } from '../../isa/layout.ts';
 import type { GuestMemory } from '../contract.ts';
+import { PHYSICAL_BITS } from '../cpu-model.ts';
 
 /** A range of guest-physical RAM (KVM_SET_USER_MEMORY_REGION): `offset` is where it lies in the slab, in bytes. */
 export interface MemorySlot {
@@ -41,6 +42,7 @@ export class SoftMemory implements GuestMemory {
       this.view.setUint32(cpu + CPU.p2m!, this.layout.p2m, true);
       this.view.setUint32(cpu + CPU.p2m_frames!, this.layout.p2mFrames, true);
       this.view.setUint32(cpu + CPU.vcpu_id!, i, true);
+      this.view.setBigUint64(cpu + CPU.phys_mask!, (1n << BigInt(PHYSICAL_BITS)) - 1n, true);
     }
   }
 

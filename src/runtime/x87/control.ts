@@ -14,24 +14,16 @@ import {
   CPU_SEG_SEL,
   SEG_CS,
 } from '../gen/layout';
-import { BUSY, C1, ES, physical, refreshPending, registerAt, updateStatus } from './state';
-
-/** Non-zero when an unmasked exception is pending: waiting x87 and MMX instructions then raise #MF. */
-export function x87_pending(cpu: u32): i32 {
-  return load<i32>(cpu + CPU_FSW) & ES;
-}
+import { BUSY, C1, physical, refreshPending, registerAt, updateStatus } from './state';
 
 /**
- * What a waiting, non-control instruction does first: 1 when an unmasked exception is pending (the row raises #MF, or
- * asserts FERR# when CR0.NE is clear) and nothing else happens; else FOP, FIP and FCS are recorded and 0 returned.
- * fop: low 3 bits of the first opcode byte << 8 | second opcode byte (SDM vol.1 figure 8-7).
+ * Records FOP, FIP and FCS, as all but the control instructions do. fop: low 3 bits of the first opcode byte << 8 |
+ * second opcode byte (SDM vol.1 figure 8-7).
  */
-export function x87_begin(cpu: u32, fop: i32, ip: u64): i32 {
-  if (x87_pending(cpu) != 0) return 1;
+export function x87_instruction(cpu: u32, fop: i32, ip: u64): void {
   store<u32>(cpu + CPU_FOP, fop);
   store<u64>(cpu + CPU_FIP, ip);
   store<u32>(cpu + CPU_FCS, load<u16>(cpu + CPU_SEG_SEL + SEG_CS * 2));
-  return 0;
 }
 
 /** Records FDP and FDS of a memory operand: segment register number and offset (not linear address). */
@@ -51,11 +43,13 @@ export function x87_fninit(cpu: u32): void {
   store<u64>(cpu + CPU_FDP, 0);
   store<u32>(cpu + CPU_FCS, 0);
   store<u32>(cpu + CPU_FDS, 0);
+  refreshPending(cpu);
 }
 
 /** FNCLEX. */
 export function x87_fnclex(cpu: u32): void {
   updateStatus(cpu, 0xff | BUSY, 0);
+  refreshPending(cpu);
 }
 
 /** Loads the control word: bits 0-5 masks, 8-9 PC, 10-11 RC, 12 infinity control; bit 6 reads as 1. */

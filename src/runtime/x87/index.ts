@@ -3,9 +3,10 @@
 // CPU_FOP, CPU_FIP, CPU_FCS, CPU_FDP, CPU_FDS.
 //
 // How a row uses them:
-// - First #NM by CR0.EM/TS. Then, but for the FN forms and FXSAVE/FXRSTOR, x87_begin(cpu, fop, ip), which tells
-//   whether #MF is due and otherwise records FOP, FIP and FCS (FLDCW, FRSTOR, FLDENV, FWAIT and MMX use x87_pending
-//   instead: they do not touch the pointers). For a memory operand then x87_data_pointer.
+// - #NM and #MF are checked by the engine before the row runs (`unit` x87; x87-nowait for the FN forms, FXSAVE and
+//   FXRSTOR) when fpu_trap is set; the helpers keep the ES bit (0x80) of fpu_trap in step with the status word.
+// - x87_instruction(fop, ip) records FOP, FIP and FCS, and x87_data_pointer(segment, offset) FDP and FDS of a memory
+//   operand; control instructions (FN..., FLDCW, FLDENV, FRSTOR, FWAIT) and MMX do not touch them.
 // - A memory operand is loaded by the row and passed as bits, so a fault comes before any change.
 // - Helpers of arithmetic return ES (0 or 0x80): whether an unmasked exception is now pending. It is raised by the
 //   next waiting instruction, so a row may ignore the value.

@@ -1,7 +1,7 @@
 // The x87 registers in the vCPU state: stack access, tags, status word and how an instruction's exceptions are
 // committed. ST(i) is physical register (TOP + i) & 7.
 
-import { CPU_FCW, CPU_FEMPTY, CPU_FPR, CPU_FSW, CPU_FTOP } from '../gen/layout';
+import { CPU_FCW, CPU_FEMPTY, CPU_FPR, CPU_FPU_TRAP, CPU_FSW, CPU_FTOP } from '../gen/layout';
 import { Fp, IE, PE, PRE, raise, x87_environment } from '../softfloat/env';
 import { a80, aToB } from '../softfloat/operand';
 import { F80 } from '../softfloat/round';
@@ -122,7 +122,10 @@ export function commit(cpu: u32): i32 {
   let set = flags;
   if (Insn.stackFault != 0) set |= SF | (Insn.overflow != 0 ? C1 : 0);
   else if ((flags & PE) != 0 && Fp.roundedUp != 0) set |= C1;
-  if ((flags & ~Fp.masks) != 0) set |= ES | BUSY;
+  if ((flags & ~Fp.masks) != 0) {
+    set |= ES | BUSY;
+    store<u32>(cpu + CPU_FPU_TRAP, load<u32>(cpu + CPU_FPU_TRAP) | ES);
+  }
   updateStatus(cpu, C1, set);
   return set & ES;
 }
@@ -131,7 +134,10 @@ export function commit(cpu: u32): i32 {
 export function refreshPending(cpu: u32): void {
   const status = load<i32>(cpu + CPU_FSW) & ~(ES | BUSY);
   const pending = status & ~load<i32>(cpu + CPU_FCW) & 0x3f;
-  store<u32>(cpu + CPU_FSW, pending != 0 ? status | ES | BUSY : status);
+  const summary = pending != 0 ? ES : 0;
+  store<u32>(cpu + CPU_FSW, summary != 0 ? status | ES | BUSY : status);
+  // fpu_trap: ES besides CR0.EM and CR0.TS, which have other bits.
+  store<u32>(cpu + CPU_FPU_TRAP, (load<u32>(cpu + CPU_FPU_TRAP) & ~ES) | summary);
 }
 
 /** Ends an instruction whose result goes to ST(i), then pops: sig with F80.se. */
