@@ -55,8 +55,8 @@ function quieted(a: u64): u64 {
 }
 
 /**
- * a * b + c with one rounding. The instruction's forms 132, 213 and 231 differ only in which operand is which; a NaN
- * is taken in the order a, b, c. FMSUB and the FNM forms negate with f64_fma_signed.
+ * a * b + c with one rounding. The digits of VFMADD132, 213 and 231 name the operands in the order a, b, c; a NaN is
+ * taken in that order too.
  */
 export function f64_fma(a: u64, b: u64, c: u64): u64 {
   return f64_fma_signed(a, b, c, 0);

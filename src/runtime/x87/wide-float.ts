@@ -142,8 +142,3 @@ export function complement(hi: u64, lo: u64): void {
   W.hi = ~hi;
   W.lo = ~lo;
 }
-
-/** W = a - b, both fractions, a >= b. */
-export function subFraction(ahi: u64, alo: u64, bhi: u64, blo: u64): void {
-  sub128(ahi, alo, bhi, blo);
-}
