@@ -11,8 +11,8 @@ import {
   CPU_EXC_DR6,
   CPU_EXC_ERROR,
   CPU_EXC_VECTOR,
-  CPU_EXIT_REASON,
   CPU_HALTED,
+  CPU_N_DELIVERED,
   CPU_NMI_BLOCKED,
   CPU_NMI_PENDING,
   CPU_RIP,
@@ -74,9 +74,15 @@ function doubles(first: u32, second: u32): bool {
  * state is as before. 2: another exception is recorded, after a task switch.
  */
 export function deliver(cpu: u32, vector: u32, kind: u32, error: u32, rip: u64): u32 {
+  const status = by_mode(cpu, vector, kind, error, rip);
+  if (status == 0) store<u32>(cpu + CPU_N_DELIVERED, load<u32>(cpu + CPU_N_DELIVERED) + 1);
+  return status;
+}
+
+function by_mode(cpu: u32, vector: u32, kind: u32, error: u32, rip: u64): u32 {
   const ext: u32 = kind >= KIND_INT1 ? 1 : 0;
   const exception = kind == KIND_EXCEPTION && vector < 32;
-  const has_error = exception && (WITH_ERROR >> vector) & 1 ? 1 : 0;
+  const has_error: u32 = exception && (WITH_ERROR >> vector) & 1 ? 1 : 0;
   let flags = rflags(cpu);
   if (exception && !((NOT_FAULTS >> vector) & 1)) flags |= EFLAGS_RF;
   if (!(cr0(cpu) & CR0_PE)) return deliver_real(cpu, vector, flags, rip);
@@ -162,9 +168,4 @@ export function settle(cpu: u32, status: u32): u32 {
   if (status != 2) return status;
   deliver_recorded(cpu, 0);
   return 0;
-}
-
-/** exit_reason of the last run. */
-export function exit_reason(cpu: u32): u32 {
-  return load<u32>(cpu + CPU_EXIT_REASON);
 }

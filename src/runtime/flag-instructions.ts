@@ -12,6 +12,7 @@ import {
   EFLAGS_VIP,
   EFLAGS_VM,
   EXC_GP,
+  EXC_UD,
   SEG_SS,
 } from './gen/layout';
 import { FLAGS_ANY } from './interrupts';
@@ -76,6 +77,15 @@ export function set_interrupt_flag(cpu: u32): u32 {
   const flags = load<u32>(cpu + CPU_EFLAGS);
   if (!(flags & EFLAGS_IF)) store<u32>(cpu + CPU_SHADOW, 1);
   store<u32>(cpu + CPU_EFLAGS, flags | EFLAGS_IF);
+  return 0;
+}
+
+/** CLAC (0) and STAC (1): EFLAGS.AC, which moves the access context under CR4.SMAP. */
+export function set_access_check(cpu: u32, on: u32): u32 {
+  if (cpl(cpu) != 0) return raise(cpu, EXC_UD, 0);
+  const flags = load<u32>(cpu + CPU_EFLAGS) & ~EFLAGS_AC;
+  store<u32>(cpu + CPU_EFLAGS, on ? flags | EFLAGS_AC : flags);
+  update_context(cpu);
   return 0;
 }
 

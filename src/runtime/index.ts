@@ -12,7 +12,14 @@ export { deliver_debug_trap, deliver_exception, deliver_interrupt, deliver_nmi }
 export { far_call, far_jump, far_return } from './far';
 export { syscall, sysenter, sysexit, sysret } from './fast-calls';
 // Flags and stack frames.
-export { clear_interrupt_flag, enter_frame, pop_flags, push_flags, set_interrupt_flag } from './flag-instructions';
+export {
+  clear_interrupt_flag,
+  enter_frame,
+  pop_flags,
+  push_flags,
+  set_access_check,
+  set_interrupt_flag,
+} from './flag-instructions';
 export { p2m_entry, phys_read, phys_write, prepare_store } from './frames';
 export { interrupt_return, software_interrupt } from './interrupts';
 // Ports.
