@@ -24,6 +24,12 @@ describe('layer check', () => {
     expect(found[0]).toContain(message);
   });
 
+  it('lets the command line alone read package.json', () => {
+    const source = "import packageJson from '../../../package.json' with { type: 'json' };";
+    expect(checkFile('src/cli/app/program.ts', source)).toEqual([]);
+    expect(checkFile('src/image/app/x.ts', source)[0]).toContain('outside src');
+  });
+
   it('tells the line', () => {
     expect(checkFile('src/isa/rows.ts', "// one\n\nimport { a } from '../hv/x.ts';\n")[0]).toMatch(
       /^src\/isa\/rows.ts:3: /,

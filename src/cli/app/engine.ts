@@ -1,0 +1,38 @@
+// Loads what `plinth run` needs of the engine: the built WebAssembly and the machine.
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { MachineFactory } from './contract.ts';
+import { HostError, UsageError } from './errors.ts';
+import type { RunOptions } from './run.ts';
+
+const buildDir = join(import.meta.dirname, '../../../build');
+
+async function readBuilt(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return new Uint8Array(await readFile(join(buildDir, name)));
+  } catch (error) {
+    throw new HostError(`build/${name} is missing`, 'run "npm run build" in Plinth\'s folder', { cause: error });
+  }
+}
+
+/**
+ * Loads the machine and compiles the engine.
+ * @throws HostError when Plinth is not built; UsageError for a CPU model that does not exist
+ */
+export async function machineFactory(options: Pick<RunOptions, 'cpu'>): Promise<MachineFactory> {
+  const [runtime, interpreter, index, { Machine, compileEngineImage }, { CPU_MODELS }] = await Promise.all([
+    readBuilt('runtime.wasm'),
+    readBuilt('interpreter.wasm'),
+    readBuilt('interpreter.json'),
+    import('../../machine/machine.ts'),
+    import('../../hv/cpu-model.ts'),
+  ]);
+  const models = CPU_MODELS.map((model) => model.name);
+  const cpu = options.cpu === 'default' ? (models[0] ?? '') : options.cpu;
+  if (!models.includes(cpu)) {
+    throw new UsageError(`there is no CPU model ${JSON.stringify(cpu)}`, `choose one of ${models.join(', ')}`);
+  }
+  const image = compileEngineImage(runtime, interpreter, JSON.parse(new TextDecoder().decode(index)));
+  return { create: (machineOptions) => Machine.create({ ...machineOptions, cpu, image }) };
+}
