@@ -17,19 +17,15 @@ import {
   CONDITIONS,
   commit,
   finish,
+  finishPair,
   finishUnderflow,
-  INDEFINITE_SE,
-  INDEFINITE_SIG,
   isEmpty,
-  isFull,
   memoryOperand,
+  pairFault,
   pop,
-  pushTop,
   registerAt,
-  stackOverflow,
   underflow,
   updateStatus,
-  writeSt,
 } from './state';
 
 /** ModRM.reg of D8, DA, DC, DE: which operation of A = ST(0) and B. 2 and 3 are comparisons. */
@@ -222,29 +218,6 @@ export function x87_fprem(cpu: u32, nearest: i32): i32 {
   const bits = ((q & 4) != 0 ? C0 : 0) | ((q & 2) != 0 ? C3 : 0) | ((q & 1) != 0 ? C1 : 0);
   updateStatus(cpu, CONDITIONS, bits | (Rem.partial != 0 ? C2 : 0));
   return pending;
-}
-
-/**
- * Ends an instruction that replaces ST(0) by one value and pushes another. An empty ST(0) or a full stack puts the
- * indefinite in both places.
- */
-export function finishPair(cpu: u32, sig: u64, se: i32, pushedSig: u64, pushedSe: i32): i32 {
-  const pending = commit(cpu);
-  if (blocked()) return pending;
-  writeSt(cpu, 0, sig, se);
-  pushTop(cpu);
-  writeSt(cpu, 0, pushedSig, pushedSe);
-  return pending;
-}
-
-/** Whether ST(0) can be replaced by a pair; if not the stack fault has been dealt with. */
-export function pairFault(cpu: u32): bool {
-  const empty = isEmpty(cpu, 0);
-  if (!empty && !isFull(cpu)) return false;
-  if (empty) underflow();
-  else stackOverflow();
-  finishPair(cpu, INDEFINITE_SIG, INDEFINITE_SE, INDEFINITE_SIG, INDEFINITE_SE);
-  return true;
 }
 
 /** FXTRACT: exponent to ST(0), then the significand is pushed. */

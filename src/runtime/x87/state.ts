@@ -183,3 +183,26 @@ export function memoryOperand(cpu: u32): void {
   aToB();
   aFromSt(cpu, 0);
 }
+
+/**
+ * Ends an instruction that replaces ST(0) by one value and pushes another. An empty ST(0) or a full stack puts the
+ * indefinite in both places.
+ */
+export function finishPair(cpu: u32, sig: u64, se: i32, pushedSig: u64, pushedSe: i32): i32 {
+  const pending = commit(cpu);
+  if (blocked()) return pending;
+  writeSt(cpu, 0, sig, se);
+  pushTop(cpu);
+  writeSt(cpu, 0, pushedSig, pushedSe);
+  return pending;
+}
+
+/** Whether ST(0) can be replaced by a pair; if not the stack fault has been dealt with. */
+export function pairFault(cpu: u32): bool {
+  const empty = isEmpty(cpu, 0);
+  if (!empty && !isFull(cpu)) return false;
+  if (empty) underflow();
+  else stackOverflow();
+  finishPair(cpu, INDEFINITE_SIG, INDEFINITE_SE, INDEFINITE_SIG, INDEFINITE_SE);
+  return true;
+}

@@ -7,9 +7,20 @@ import { invalid80, nan80, nan80A, nanAB } from '../softfloat/nan';
 import { A, B } from '../softfloat/operand';
 import { F80, pack80To, Res } from '../softfloat/round';
 import { arctangent, piEighths } from './arctangent';
-import { finishPair, pairFault } from './arith';
 import { exp2Minus1, log2OnePlusA, log2Wide } from './logarithm';
-import { aFromSt, begin, bFromSt, C1, C2, finish, finishUnderflow, isEmpty, updateStatus } from './state';
+import {
+  aFromSt,
+  begin,
+  bFromSt,
+  C1,
+  C2,
+  finish,
+  finishPair,
+  finishUnderflow,
+  isEmpty,
+  pairFault,
+  updateStatus,
+} from './state';
 import { reduceAngle, sineOf, tangent } from './trig';
 import { mulWide, setWide } from './wide-float';
 
