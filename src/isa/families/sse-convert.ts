@@ -79,37 +79,37 @@ const toMmx = (name: string, from: 'ps' | 'pd', truncate: bigint): Row =>
     from === 'ps' ? { unit: 'mmx', feature: 'sse' } : { unit: 'mmx', feature: 'sse2', aligned: true },
   );
 
-/** From mm registers or memory. Only CVTPI2PD with a memory source leaves the x87 alone (SDM vol.2 CVTPI2PD). */
+/**
+ * From mm registers, or from memory: then the x87 is left alone. The manual says so of CVTPI2PD only, but CPUs do the
+ * same for CVTPI2PS.
+ */
+const toSingles = <V>(s: Ops<V>): V => s.lane(64, computed(s, 'sse_dq_to_ps', extended(s, 64, s.get(1))), 0);
+const toDoubles = <V>(s: Ops<V>): V => s.vec('f64x2.convert_low_i32x4_s', extended(s, 64, s.get(1)));
 const fromMmx: readonly Row[] = [
   row(
     'cvtpi2ps',
-    '+Vdq,Qq',
+    '+Vdq,Nq',
     'NP 0F 2A /r',
     (s) => {
-      const r = s.let(s.lane(64, computed(s, 'sse_dq_to_ps', extended(s, 64, s.get(1))), 0));
+      const r = s.let(toSingles(s));
       enterMmx(s);
       setLow(s, 0, 64, r);
     },
     { unit: 'mmx', feature: 'sse' },
   ),
+  row('cvtpi2ps', '+Vdq,Mq', 'NP 0F 2A /r', (s) => setLow(s, 0, 64, toSingles(s)), SSE),
   row(
     'cvtpi2pd',
     '=Vdq,Nq',
     '66 0F 2A /r',
     (s) => {
-      const r = s.let(s.vec('f64x2.convert_low_i32x4_s', extended(s, 64, s.get(1))));
+      const r = s.let(toDoubles(s));
       enterMmx(s);
       s.set(0, r);
     },
     { unit: 'mmx', feature: 'sse2' },
   ),
-  row(
-    'cvtpi2pd',
-    '=Vdq,Mq',
-    '66 0F 2A /r',
-    (s) => s.set(0, s.vec('f64x2.convert_low_i32x4_s', extended(s, 64, s.get(1)))),
-    SSE2,
-  ),
+  row('cvtpi2pd', '=Vdq,Mq', '66 0F 2A /r', (s) => s.set(0, toDoubles(s)), SSE2),
 ];
 
 export const SSE_CONVERT: readonly Row[] = [
