@@ -25,6 +25,8 @@ const options = [
   ...['--enable', 'simd'],
   '-O3',
   '--noAssert',
+  // AS112: v128 values cannot pass to JavaScript; they pass between WebAssembly modules only.
+  ...['--disableWarning', '112'],
   ...['--memoryBase', String(RUNTIME_MEMORY_BASE)],
 ];
 

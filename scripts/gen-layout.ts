@@ -24,7 +24,8 @@ const groups = [
   'CR4',
   'EFER',
 ] as const;
-for (const g of groups) for (const [k, v] of Object.entries(layout[g])) constant(`${g}_${k.toUpperCase()}`, v);
+const values = { ...layout };
+for (const g of groups) for (const [k, v] of Object.entries(values[g])) constant(`${g}_${k.toUpperCase()}`, v);
 for (const [k, v] of Object.entries(layout)) if (typeof v === 'number' && k !== 'CPU_SIZE') constant(k, v);
 
 const out = new URL('../src/runtime/gen/layout.ts', import.meta.url).pathname;
