@@ -122,7 +122,10 @@ const xadd =
     flags();
   };
 
-/** The destination is written back even when the comparison fails (SDM vol.2 CMPXCHG). */
+/**
+ * Memory is written back even when the comparison fails (SDM vol.2 CMPXCHG); a register is then left alone, its
+ * upper half too.
+ */
 const cmpxchg =
   (size: 'b' | 'v'): Row['exec'] =>
   (s) => {
@@ -131,8 +134,14 @@ const cmpxchg =
     const d = s.let(s.get(0));
     const same = s.let(s.eq(acc, d));
     const { flags } = minus(s, w, acc, d);
-    s.set(0, s.select(same, s.get(1), d));
-    s.if(s.eqz(same), () => s.setReg(w, 0, d));
+    if (s.isMem(0)) s.set(0, s.select(same, s.get(1), d));
+    s.if(
+      same,
+      () => {
+        if (!s.isMem(0)) s.set(0, s.get(1));
+      },
+      () => s.setReg(w, 0, d),
+    );
     flags();
   };
 

@@ -163,27 +163,29 @@ function group2(digit: number): Row[] {
 /** A double shift: `x` moved by `n`, the places that become free filled from `y`. */
 type DoubleShift = <V>(s: Ops<V>, w: Width, x: V, y: V, n: V) => Shifted<V>;
 
-/** 16 bits may be moved by more than 16 (undefined): then bits of `x` follow those of `y`, as in CPUs. */
-const triple = <V>(s: Ops<V>, x: V, y: V): V => s.let(s.or(s.or(s.shl(x, s.k(32n)), s.shl(y, s.k(16n))), x));
+/**
+ * 16 bits may be moved by more than 16: undefined, and CPUs differ. Here the places behind those of `y` are filled
+ * from `y` again and CF is 0, as AMD's CPUs do.
+ */
+const twice = <V>(s: Ops<V>, y: V): V => s.or(s.shl(y, s.k(16n)), y);
 
 const shld: DoubleShift = (s, w, x, y, n) => {
   const result = (): typeof x => {
     if (w === 64) return s.or(s.shl(x, n), s.shr(s.shr(y, s.k(1n)), s.sub(s.k(63n), n)));
-    const joined = w === 16 ? triple(s, x, y) : s.or(s.shl(x, s.k(32n)), y);
-    return s.zext(w, s.shr(s.shl(joined, n), s.k(32n)));
+    const whole = s.or(s.shl(x, s.k(32n)), w === 16 ? twice(s, y) : y);
+    return s.zext(w, s.shr(s.shl(whole, n), s.k(32n)));
   };
   const r = s.let(result());
-  const cf = s.let(bitAt(s, w === 16 ? s.shr(triple(s, x, y), s.k(16n)) : x, s.sub(num(s, w === 16 ? 32 : w), n)));
+  const cf = s.let(bitAt(s, x, s.sub(num(s, w), n)));
   return { r, cf: () => cf, of: () => topChanged(s, w, r, cf) };
 };
 const shrd: DoubleShift = (s, w, x, y, n) => {
-  const joined = s.let(w === 64 ? x : w === 16 ? triple(s, x, y) : s.or(s.shl(y, s.k(32n)), x));
   const result = (): typeof x => {
     if (w === 64) return s.or(s.shr(x, n), s.shl(s.shl(y, s.k(1n)), s.sub(s.k(63n), n)));
-    return s.zext(w, s.shr(joined, n));
+    return s.zext(w, s.shr(s.or(s.shl(w === 16 ? twice(s, y) : y, num(s, w)), x), n));
   };
   const r = s.let(result());
-  return { r, cf: () => bitAt(s, joined, less1(s, n)), of: () => topTwoDiffer(s, w, r) };
+  return { r, cf: () => bitAt(s, x, less1(s, n)), of: () => topTwoDiffer(s, w, r) };
 };
 
 const double =

@@ -317,9 +317,9 @@ const CACHE: readonly Row[] = [
 const NOPS: readonly Row[] = [
   row('nop', '', '90', nothing, { noRexB: true }),
   row('pause', '', 'F3 90', nothing, { noRexB: true }),
-  ...['0D', '18', '19', '1A', '1B', '1C', '1D', '1E', '1F'].map((op) =>
-    row('nop', op === '0D' ? 'Rv' : 'Ev', `0F ${op} /r`, nothing, HINT),
-  ),
+  // 0F 0D with a register is a NOP on Intel's CPUs and #UD on AMD's, so no host can be asked.
+  row('nop', 'Rv', '0F 0D /r', nothing, { ...HINT, user: false }),
+  ...['18', '19', '1A', '1B', '1C', '1D', '1E', '1F'].map((op) => row('nop', 'Ev', `0F ${op} /r`, nothing, HINT)),
   row('endbr64', '', 'F3 0F 1E FA', nothing),
   row('endbr32', '', 'F3 0F 1E FB', nothing),
 ];
