@@ -144,6 +144,8 @@ function store80(name: string, opcode: number, digit: number, helper: string): R
       const high = s.let(s.call('x87_store_high'));
       const offset = s.let(s.offset(0));
       s.if(s.call('x87_store_ok'), () => {
+        // Neither part is stored if one of them cannot be.
+        s.probeStore(64, 'insn', offset);
         s.probeStore(16, 'insn', highOffset(s, offset));
         s.store(64, 'insn', offset, low);
         s.store(16, 'insn', highOffset(s, offset), high);
