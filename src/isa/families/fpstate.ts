@@ -68,8 +68,11 @@ const storeEnvironment =
   (image: string, extra: number, after: string): Row['exec'] =>
   (s) => {
     const offset = s.let(s.offset(0));
+    const bytes = environmentBytes(s) + extra;
+    // CPUs look at the end first, so that a fault finds nothing stored.
+    s.probeStore(8, 'insn', offsetAt(s, offset, bytes - 1));
     s.call(image, environmentForm(s));
-    storeImage(s, offset, environmentBytes(s) + extra);
+    storeImage(s, offset, bytes);
     s.call(after);
     settle(s);
   };
