@@ -69,7 +69,8 @@ const storeEnvironment =
   (s) => {
     const offset = s.let(s.offset(0));
     const bytes = environmentBytes(s) + extra;
-    // CPUs look at the end first, so that a fault finds nothing stored.
+    // CPUs look at both ends first, so that a fault finds nothing stored.
+    s.probeStore(8, 'insn', offset);
     s.probeStore(8, 'insn', offsetAt(s, offset, bytes - 1));
     s.call(image, environmentForm(s));
     storeImage(s, offset, bytes);
