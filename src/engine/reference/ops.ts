@@ -135,9 +135,21 @@ export class ReferenceOps extends ReferencePure implements Ops<bigint> {
 
   private address(n: number, write: boolean): bigint {
     const bytes = this.width(n) / 8;
-    const at = linearAddress(this.state, this.insn.mode, this.segmentOf(n), this.offset(n), bytes, write);
-    if (this.insn.row.aligned && bytes === 16 && at & 15n) throw new GuestFault(EXC.GP);
-    return at;
+    const seg = this.segmentOf(n);
+    const offset = this.offset(n);
+    // Alignment is checked before the segment and the canonical form, as CPUs do.
+    const misaligned = linearUnchecked(this.state, this.insn.mode, seg, offset) & 15n;
+    if (this.insn.row.aligned && bytes === 16 && misaligned) throw new GuestFault(EXC.GP);
+    return linearAddress(this.state, this.insn.mode, seg, offset, bytes, write);
+  }
+
+  /** Reads a memory operand; one that is also written is read with the intent to write, so its #PF has W set. */
+  private readMemory(n: number): bigint {
+    const bytes = this.width(n) / 8;
+    const { read, write } = this.insn.row.operands[n]!;
+    const at = this.address(n, read && write);
+    if (read && write) this.memory.probe(at, bytes);
+    return this.memory.read(at, bytes);
   }
 
   get(n: number): bigint {
@@ -146,7 +158,7 @@ export class ReferenceOps extends ReferencePure implements Ops<bigint> {
       case 'imm':
         return op.value;
       case 'mem':
-        return this.memory.read(this.address(n, false), this.width(n) / 8);
+        return this.readMemory(n);
       case 'reg':
         return this.readRegister(op);
       case 'far':

@@ -1,0 +1,321 @@
+// Makes differential cases from the rows: every row that a user program may execute, all operand sizes, registers and
+// memory, a few encodings, awkward values. The same seed gives the same cases.
+import { makeDecoder } from '../../src/isa/decoder.ts';
+import { effectsOf } from '../../src/isa/effects.ts';
+import { encode } from '../../src/isa/encoder.ts';
+import type { CodeMode, Insn, MemRef, OperandValue } from '../../src/isa/insn.ts';
+import { SEG } from '../../src/isa/layout.ts';
+import type { Width } from '../../src/isa/ops.ts';
+import { type Operand, type Row, sizeBits } from '../../src/isa/row.ts';
+import type { Random } from '../isa/random.ts';
+import { type Case, CODE, DATA, WINDOW, WINDOW_SIZE } from './case.ts';
+import { initialFx, setMxcsr, setSt, setX87, setXmm } from './fx.ts';
+import { awkward, awkwardExtended, awkwardVector } from './values.ts';
+
+/** Helpers whose result is not the instruction's alone (time, machine, privilege), or that change the harness. */
+const UNREPEATABLE = new Set(
+  'cpuid read_tsc read_tscp read_pmc read_xcr hw_random rw_fs_gs_base syscall sysenter software_interrupt'.split(' '),
+);
+/** Names of rows that only the harness could not survive or that tell about the machine. */
+const UNSAFE =
+  /^(rdpid|rd[fg]sbase|wr[fg]sbase|xgetbv|xsave|xrstor|fxrstor|fldenv|frstor|lsl|lar|verr|verw|hlt|in|out|ins|outs|sldt|str|smsw|sgdt|sidt|monitor|mwait|clflush|clwb|ud[012])/;
+
+export interface Generator {
+  /** Rows from which cases are made. */
+  readonly rows: readonly Row[];
+  /** The next case of a row, or undefined when the shape drawn has no encoding. */
+  make(row: Row, random: Random): Case | undefined;
+}
+
+/** What is decided about a case before values are drawn. */
+interface Plan {
+  readonly row: Row;
+  readonly mode: CodeMode;
+  readonly w: Width;
+  readonly asize: 16 | 32 | 64;
+  readonly operands: OperandValue[];
+  mem: MemRef | undefined;
+}
+
+const widthOf = (op: Operand, w: Width, long: boolean): number =>
+  sizeBits(op.size, op.size === 'z' && op.where !== 'I' ? (Math.min(w, 32) as Width) : w, long);
+
+const general = (n: number, width: number, high = false): OperandValue => ({
+  kind: 'reg',
+  cls: 'gpr',
+  n,
+  width: width as Width,
+  high,
+});
+
+function drawGeneral(width: number, long: boolean, random: Random): OperandValue {
+  if (width === 8 && random.once(4)) return general(random.below(4), 8, true);
+  const n = random.below(long ? 16 : 8);
+  return general(width === 8 && !long ? n & 3 : n, width);
+}
+
+function drawImmediate(op: Operand, w: Width, random: Random): OperandValue {
+  const value = random.once(3) ? BigInt(random.below(80)) : awkward(random);
+  return { kind: 'imm', value, width: (op.size === 'b' ? 8 : op.size === 'w' ? 16 : w) as Width };
+}
+
+/** Distances that stay in the int3 around the instruction. */
+function drawDistance(op: Operand, random: Random): OperandValue {
+  const value = op.size === 'b' ? 0x20 + random.below(0x50) : 0x20 + random.below(0x700);
+  return { kind: 'rel', value: random.once(2) ? value : -value };
+}
+
+type RegClassName = 'xmm' | 'mm' | 'st';
+const vector = (cls: RegClassName, n: number): OperandValue => ({
+  kind: 'reg',
+  cls,
+  n,
+  width: cls === 'xmm' ? 128 : cls === 'mm' ? 64 : 80,
+  high: false,
+});
+
+function drawOperand(op: Operand, plan: Plan, toMemory: boolean, random: Random): OperandValue | undefined {
+  const long = plan.mode.code === 64;
+  const xmms = long ? 16 : 8;
+  const width = widthOf(op, plan.w, long);
+  switch (op.where) {
+    case 'E':
+    case 'M':
+    case 'W':
+    case 'Q':
+      if (toMemory || op.where === 'M') return { kind: 'mem', width: width as Width };
+      if (op.where === 'E') return drawGeneral(width, long, random);
+      return op.where === 'W' ? vector('xmm', random.below(xmms)) : vector('mm', random.below(8));
+    case 'G':
+    case 'R':
+    case 'Z':
+      return drawGeneral(width, long, random);
+    case 'V':
+    case 'U':
+      return vector('xmm', random.below(xmms));
+    case 'P':
+    case 'N':
+      return vector('mm', random.below(8));
+    case 'T':
+      return vector('st', random.below(8));
+    case 'S':
+      return {
+        kind: 'reg',
+        cls: 'seg',
+        n: random.pick([SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs]),
+        width: 16,
+        high: false,
+      };
+    case 'C':
+      return { kind: 'reg', cls: 'cr', n: random.pick(long ? [0, 2, 3, 4, 8] : [0, 2, 3, 4]), width: 64, high: false };
+    case 'D':
+      return { kind: 'reg', cls: 'dr', n: random.below(8), width: 64, high: false };
+    case 'A':
+      return { kind: 'far', selector: random.below(0x10000), offset: BigInt(random.below(0x10000)) };
+    case 'I':
+      return drawImmediate(op, plan.w, random);
+    case 'J':
+      return drawDistance(op, random);
+    case 'O':
+    case 'X':
+    case 'Y':
+      return { kind: 'mem', width: width as Width };
+    case 'fixed':
+      return general(op.fixed ?? 0, width === 0 ? 8 : width);
+    default:
+      return undefined;
+  }
+}
+
+/** Where a memory operand points: mostly into the window, sometimes over a page's end or to where it may not. */
+function drawTarget(long: boolean, random: Random): bigint {
+  const kind = random.below(24);
+  if (kind === 0) return DATA + 0x2000n - BigInt(random.below(20)); // into the read-only page
+  if (kind === 1) return random.pick([0n, 0x3000_0000n, DATA - 4n, 0xffff_fffcn]);
+  if (kind === 2 && long) return random.pick([0x8000_0001_0000n, 0x6fff_ffff_fffcn, 0x1234_5678_9abc_def0n]);
+  if (kind < 6) return DATA + 0x1000n - BigInt(random.below(20));
+  const at = WINDOW + 64n + BigInt(random.below(WINDOW_SIZE - 128));
+  return random.once(2) ? at & ~15n : at;
+}
+
+function drawMem(plan: Plan, random: Random): MemRef {
+  const long = plan.mode.code === 64;
+  const none = { base: undefined, index: undefined, scale: 0, ripRelative: false, seg: SEG.ds };
+  const disp = random.once(3) ? 0n : random.once(2) ? BigInt(random.below(256) - 128) : BigInt(random.u32() >> 8);
+  if (plan.row.operands.some((op) => op.where === 'O') || random.once(12)) {
+    return { ...none, disp: drawTarget(false, random) };
+  }
+  if (long && random.once(10)) return { ...none, disp: 0n, ripRelative: true };
+  if (plan.asize === 16) return { ...none, base: random.pick([3, 6, 7]), index: undefined, disp: disp & 0x7fn };
+  const base = random.below(long ? 16 : 8);
+  let index: number | undefined = random.once(2) ? random.below(long ? 16 : 8) : undefined;
+  if (index === 4 || index === base) index = undefined;
+  const seg = base === 4 || base === 5 ? SEG.ss : SEG.ds;
+  return { base, index, scale: index === undefined ? 0 : random.below(4), disp, ripRelative: false, seg };
+}
+
+/** Whether a row has an operand that can be in memory, and whether it must be. */
+const memoryOperand = (row: Row): 'never' | 'maybe' | 'always' => {
+  if (row.operands.some((op) => op.where === 'M' || op.where === 'O')) return 'always';
+  return row.operands.some((op) => 'EWQ'.includes(op.where)) ? 'maybe' : 'never';
+};
+
+function drawPlan(row: Row, mode: CodeMode, random: Random): Plan | undefined {
+  const long = mode.code === 64;
+  const widths: readonly Width[] = long ? [16, 32, 64] : [16, 32];
+  const toMemory = memoryOperand(row) === 'always' || (memoryOperand(row) === 'maybe' && random.once(2));
+  const other = mode.code === 32 ? 16 : 32;
+  const asize = random.once(8) && (other === 32 || !toMemory) ? other : mode.code;
+  const plan: Plan = { row, mode, w: random.pick(widths), asize, operands: [], mem: undefined };
+  for (const op of row.operands) {
+    const value = drawOperand(op, plan, toMemory, random);
+    if (!value) return undefined;
+    plan.operands.push(value);
+  }
+  if (toMemory) plan.mem = drawMem(plan, random);
+  return plan;
+}
+
+function assemble(plan: Plan, random: Random): Uint8Array | undefined {
+  const { row } = plan;
+  const lock = row.lock === true && plan.operands[0]?.kind === 'mem' && random.once(6);
+  const rep =
+    row.rep === undefined ? 'none' : random.pick(['none', 'rep', row.rep === 'zf' ? 'repne' : 'rep'] as const);
+  const shape = { ...plan, lock, rep, rex: random.once(8) && plan.mode.code === 64 };
+  const bytes = encode(row, shape);
+  if (!bytes || !plan.mem?.ripRelative) return bytes;
+  const disp = drawTarget(false, random) - (CODE + BigInt(bytes.length));
+  return encode(row, { ...shape, mem: { ...plan.mem, disp } });
+}
+
+/** Bytes of a row in a shape drawn at random, in any mode; undefined when that shape has no encoding. */
+export function drawBytes(row: Row, mode: CodeMode, random: Random): Uint8Array | undefined {
+  const plan = drawPlan(row, mode, random);
+  return plan && assemble(plan, random);
+}
+
+/** Registers that instructions use as pointers without naming them: rBX, rSP, rBP, rSI, rDI. */
+const POINTERS = [3, 4, 5, 6, 7];
+
+/** General registers such that the memory operand lies where `drawTarget` says. */
+function drawRegisters(insn: Insn, random: Random): bigint[] {
+  const long = insn.mode.code === 64;
+  const gpr = Array.from({ length: 16 }, () => (long ? awkward(random) : BigInt.asUintN(32, awkward(random))));
+  const { row, mem } = insn;
+  if (row.asize || row.stack) {
+    for (const r of POINTERS) gpr[r] = WINDOW + 64n + BigInt(random.below(16) * 8);
+    if (random.once(16)) gpr[random.pick(POINTERS)] = drawTarget(long, random);
+  }
+  if (insn.rep !== 'none' || random.once(4)) gpr[1] = BigInt(random.pick([0, 1, 2, 3, 7, 12]));
+  const bit = row.bitOffset ? insn.operands[1] : undefined;
+  if (bit?.kind === 'reg') gpr[bit.n] = BigInt.asUintN(long ? 64 : 32, BigInt(random.below(512) - 256));
+  const jump = insn.operands[0];
+  if (row.ends && jump?.kind === 'reg' && jump.n !== 4) gpr[jump.n] = CODE + 0x20n + BigInt(random.below(0x400));
+  if (!mem) return gpr;
+  // A bit offset may lead below an address, where the host's kernel could be.
+  let at = (row.bitOffset ? WINDOW + 128n : drawTarget(long, random)) - mem.disp;
+  if (mem.index !== undefined) {
+    if (random.once(2)) gpr[mem.index] = BigInt.asUintN(long ? 64 : 32, BigInt(random.below(64) - 32));
+    at -= gpr[mem.index]! << BigInt(mem.scale);
+  }
+  if (mem.base !== undefined) gpr[mem.base] = BigInt.asUintN(long ? 64 : 32, at);
+  return gpr;
+}
+
+const MXCSR = [0x1f80, 0x1f80, 0x3f80, 0x5f80, 0x7f80, 0x9f80, 0x1fc0, 0x9fc0, 0x1fbf, 0x0000, 0x1d00, 0x0f80];
+const FCW = [0x37f, 0x37f, 0x27f, 0x7f, 0xf7f, 0xb7f, 0x77f];
+const PLAIN_FX = initialFx();
+
+/** x87 in use by MMX or x87 rows: exceptions masked, none pending, as the harness must enter it. */
+function drawX87(fx: Uint8Array, mmx: boolean, random: Random): void {
+  const full = random.once(4) ? random.below(256) : 0xff;
+  setX87(fx, random.pick(FCW), random.below(0x10000) & 0x4740, mmx ? random.below(8) : random.below(8), full);
+  for (let i = 0; i < 8; i++) {
+    const [significand, se] = mmx ? [awkward(random), 0xffff] : awkwardExtended(random);
+    setSt(fx, i, significand, se);
+  }
+}
+
+function drawFx(row: Row, random: Random): Uint8Array {
+  const vectors = row.operands.some((op) => 'VWUPQN'.includes(op.where));
+  if (row.unit === undefined && !vectors) return PLAIN_FX;
+  const fx = initialFx();
+  if (row.unit !== 'x87' && row.unit !== 'x87-nowait') {
+    for (let i = 0; i < 16; i++) setXmm(fx, i, awkwardVector(random));
+    setMxcsr(fx, random.pick(MXCSR));
+  }
+  if (row.unit !== 'sse') drawX87(fx, row.unit === 'mmx', random);
+  return fx;
+}
+
+function drawWindow(insn: Insn, random: Random): Uint8Array {
+  const bytes = new Uint8Array(WINDOW_SIZE);
+  const view = new DataView(bytes.buffer);
+  const vectors = insn.row.unit === 'sse' && random.once(2);
+  for (let i = 0; i < WINDOW_SIZE; i += 16) {
+    if (vectors) bytes.set(awkwardVector(random), i);
+    else for (const at of [i, i + 8]) view.setBigUint64(at, awkward(random), true);
+  }
+  if (insn.row.ends) {
+    for (let i = 0; i < WINDOW_SIZE; i += 8) view.setBigUint64(i, CODE + 0x20n + BigInt(random.below(0x400)), true);
+  }
+  return bytes;
+}
+
+const RFLAGS_FIXED = 0x202;
+const DF = 0x400;
+function drawFlags(random: Random): number {
+  return RFLAGS_FIXED | (random.below(0x1000) & 0x8d5) | (random.once(4) ? DF : 0);
+}
+
+const isUserRow = (row: Row): boolean => row.user !== false && !UNSAFE.test(row.name);
+
+/** Whether a row is left out because of a helper it calls; found once. */
+const unrepeatable = new Map<Row, boolean>();
+function callsUnrepeatable(insn: Insn): boolean {
+  const known = unrepeatable.get(insn.row);
+  if (known !== undefined) return known;
+  const found = effectsOf(insn).helpers.some((h) => UNREPEATABLE.has(h));
+  unrepeatable.set(insn.row, found);
+  return found;
+}
+
+/** A generator over the rows whose features are in `features`, for 32- or 64-bit user programs. */
+export function makeGenerator(all: readonly Row[], code: 32 | 64, features: ReadonlySet<string>): Generator {
+  const mode: CodeMode = { code, stack: code };
+  const there = all.filter((r) => r.feature === undefined || features.has(r.feature));
+  const decoder = makeDecoder(there);
+  const make = (row: Row, random: Random): Case | undefined => {
+    const plan = drawPlan(row, mode, random);
+    const bytes = plan && assemble(plan, random);
+    if (!bytes) return undefined;
+    const insn = decoder.decode(bytes, 0, bytes.length, mode);
+    if ('failure' in insn || insn.length !== bytes.length) {
+      const text = Buffer.from(bytes).toString('hex');
+      throw new Error(`${row.name} ${row.enc.text}: ${text} does not decode to what was encoded`);
+    }
+    if (!isUserRow(insn.row) || callsUnrepeatable(insn)) return undefined;
+    return {
+      insn,
+      code: bytes,
+      gpr: drawRegisters(insn, random),
+      rflags: drawFlags(random),
+      fx: drawFx(insn.row, random),
+      window: drawWindow(insn, random),
+    };
+  };
+  const wanted = there.filter((r) => (code === 64 ? !r.no64 : !r.only64) && isUserRow(r));
+  return { rows: wanted, make };
+}
+
+/** `count` cases, row after row, so that each row has its share. */
+export function makeCases(generator: Generator, count: number, random: Random): Case[] {
+  const cases: Case[] = [];
+  const { rows } = generator;
+  const start = random.below(rows.length);
+  for (let i = 0; cases.length < count && i < count * 20; i++) {
+    const c = generator.make(rows[(start + i) % rows.length]!, random);
+    if (c) cases.push(c);
+  }
+  return cases;
+}

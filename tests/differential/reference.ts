@@ -1,0 +1,65 @@
+// The reference as an engine for differential cases: a user program with flat segments.
+import { FlatMemory } from '../../src/engine/reference/flat.ts';
+import type { ReferenceHelper } from '../../src/engine/reference/ops.ts';
+import { ReferencePure } from '../../src/engine/reference/pure.ts';
+import { ReferenceState } from '../../src/engine/reference/state.ts';
+import { step } from '../../src/engine/reference/step.ts';
+import { ATTR, CR0, CR4, EFLAGS } from '../../src/isa/layout.ts';
+import { type Case, CODE, DATA, DATA_SIZE, PAGE, type Result, WINDOW } from './case.ts';
+import type { Engine } from './engine.ts';
+import { loadFx, storeFx } from './fx.ts';
+
+const USER_DATA = ATTR.P | ATTR.S | ATTR.WRITABLE | ATTR.ACCESSED | ATTR.DB | ATTR.G | (3 << ATTR.DPL_SHIFT);
+const CS = 1;
+const WINDOW_AT = Number(WINDOW - DATA);
+const pure = new ReferencePure();
+
+/** A state as a program in user mode has it: protected mode, paging, CPL 3, flat segments. */
+export function userState(c: Case): ReferenceState {
+  const state = new ReferenceState();
+  const long = c.insn.mode.code === 64;
+  for (let seg = 0; seg < 6; seg++) {
+    const code = seg === CS ? ATTR.CODE | (long ? ATTR.L : 0) : 0;
+    state.set('seg_attr', BigInt((USER_DATA & ~(seg === CS && long ? ATTR.DB : 0)) | code), seg);
+    state.set('seg_limit', 0xffff_ffffn, seg);
+  }
+  state.set('cpl', 3n);
+  state.set('cr0', BigInt(CR0.PE | CR0.PG | CR0.NE | CR0.ET | CR0.WP));
+  state.set('cr4', BigInt(CR4.PAE | CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.FSGSBASE));
+  state.set('rip', CODE);
+  c.gpr.forEach((v, i) => {
+    state.set('gpr', v, i);
+  });
+  state.set('eflags', BigInt(c.rflags & ~EFLAGS.ARITH));
+  state.setArith(BigInt(c.rflags));
+  loadFx(state, c.fx);
+  return state;
+}
+
+/** The reference; `helpers` are the runtime helpers it may use. */
+export function referenceEngine(helpers: ReadonlyMap<string, ReferenceHelper> = new Map()): Engine {
+  return {
+    name: 'reference',
+    run(c: Case): Result {
+      const state = userState(c);
+      const bytes = new Uint8Array(DATA_SIZE);
+      bytes.set(c.window, WINDOW_AT);
+      const memory = new FlatMemory([
+        { start: DATA, bytes, writable: true },
+        { start: DATA + BigInt(DATA_SIZE), bytes: new Uint8Array(PAGE), writable: false },
+      ]);
+      const result = step(c.insn, state, memory, helpers);
+      const fault = result.kind === 'fault' ? result : undefined;
+      return {
+        vector: fault ? fault.vector : -1,
+        error: Number(fault?.error ?? 0n),
+        cr2: fault?.cr2 ?? 0n,
+        rip: state.get('rip'),
+        gpr: Array.from({ length: 16 }, (_, i) => state.get('gpr', i)),
+        rflags: Number(state.get('eflags') | state.arith(pure)),
+        fx: storeFx(state),
+        window: bytes.slice(WINDOW_AT, WINDOW_AT + c.window.length),
+      };
+    },
+  };
+}
