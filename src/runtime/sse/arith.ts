@@ -5,8 +5,8 @@ import { CPU_MXCSR } from '../gen/layout';
 import { f32_max, f32_min, f64_max, f64_min } from '../softfloat';
 import { Add, Div, Mul, Sqrt, Sub } from './operations';
 import {
-  everyLane64,
   everyLane32,
+  everyLane64,
   inexactIsFree,
   isNormal32,
   isNormal64,

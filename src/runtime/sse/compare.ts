@@ -1,7 +1,7 @@
 // CMPxx, COMISx and UCOMISx. Operands that are neither NaN nor denormal raise nothing and are compared natively.
 
 import { f32_cmp, f32_comi, f64_cmp, f64_comi } from '../softfloat';
-import { everyLane64, everyLane32, isPlain32, isPlain64, plainLanes32, plainLanes64 } from './quick';
+import { everyLane32, everyLane64, isPlain32, isPlain64, plainLanes32, plainLanes64 } from './quick';
 import { begin, finish, pair, quad } from './slow';
 
 /** Predicates 0-7 between ordered operands: EQ LT LE UNORD NEQ NLT NLE ORD. */

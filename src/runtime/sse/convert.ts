@@ -18,8 +18,8 @@ import {
   i64_to_f64,
 } from '../softfloat';
 import {
-  everyLane64,
   everyLane32,
+  everyLane64,
   inexactIsFree,
   isNormal32,
   isPlain32,
@@ -90,7 +90,7 @@ export function sse_sd_to_ss(cpu: u32, a: u64): u32 {
   return slow;
 }
 
-/** An integral value in [-2^31, 2^31) or [-2^63, 2^63), or one that rounds to such: what may be converted natively. */
+/** Rounds to an integral value, by truncation or to nearest. */
 function rounded(x: f64, truncate: i32): f64 {
   return truncate != 0 ? trunc<f64>(x) : nearest<f64>(x);
 }
