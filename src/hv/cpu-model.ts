@@ -91,7 +91,9 @@ export interface CpuidResult {
 function featureRegisters(m: CpuModel, leaf: number, subleaf: number): CpuidResult {
   const out: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
   for (const f of FEATURE_BITS) {
-    if (f.leaf === leaf && f.subleaf === subleaf && m.features.has(f.name)) out[f.register] |= 1 << f.bit;
+    // Only leaf 7 of these looks at ECX.
+    const matches = f.leaf === leaf && (leaf !== 7 || f.subleaf === subleaf);
+    if (matches && m.features.has(f.name)) out[f.register] |= 1 << f.bit;
   }
   return out;
 }

@@ -1,0 +1,127 @@
+/**
+ * The PC's board: devices at their addresses, wired to the interrupt controllers. It knows nothing of the CPU but
+ * the lines that go to it.
+ */
+import { ApicBus } from '../devices/apic-bus.ts';
+import { type BusEvent, MmioBus, PortBus } from '../devices/bus.ts';
+import type { HostClock } from '../devices/clock.ts';
+import { DebugPorts } from '../devices/debug-ports.ts';
+import type { CancelTimer, Clock, IrqLine } from '../devices/device.ts';
+import { IoApic } from '../devices/io-apic.ts';
+import { LocalApic } from '../devices/local-apic.ts';
+import { PicPair } from '../devices/pic8259.ts';
+import { Pit8254 } from '../devices/pit8254.ts';
+import { Serial16550 } from '../devices/serial16550.ts';
+import { TSC_HZ } from '../hv/cpu-model.ts';
+import { IO_APIC_BASE, IO_APIC_ID, IRQ, type MemoryMap, PIT_GSI, PORT } from './memory-map.ts';
+
+/** How the board ended the machine. */
+export type BoardEnd =
+  | { readonly kind: 'poweroff' }
+  | { readonly kind: 'reset' }
+  | { readonly kind: 'debug-exit'; readonly value: number };
+
+export interface BoardOptions {
+  readonly clock: HostClock;
+  readonly map: MemoryMap;
+  readonly serialOutput: (bytes: Uint8Array) => void;
+  readonly debugOutput: (bytes: Uint8Array) => void;
+  /** Milliseconds since 1970, for the real-time clock. */
+  readonly wallClockMs: () => number;
+  /** Takes a line for each bus access. */
+  readonly trace: ((line: string) => void) | undefined;
+}
+
+export class Board {
+  readonly ports = new PortBus();
+  readonly mmio = new MmioBus();
+  readonly clock: HostClock;
+  readonly apic: LocalApic;
+  readonly ioApic: IoApic;
+  readonly pic: PicPair;
+  readonly serial: Serial16550;
+  /** An interrupt request to the vCPU may have come or gone. */
+  onInterruptChange: () => void = () => {};
+  onNmi: () => void = () => {};
+  /** A timer was set for `deadline` (ns). */
+  onTimerSet: (deadline: bigint) => void = () => {};
+  onEnd: (end: BoardEnd) => void = () => {};
+
+  constructor(o: BoardOptions) {
+    this.clock = o.clock;
+    const clock = this.watchedClock();
+    const apicBus = new ApicBus();
+    this.pic = new PicPair({
+      masterBase: PORT.pic1,
+      slaveBase: PORT.pic2,
+      elcrBase: PORT.elcr,
+      onOutput: (level) => this.apic.setLint(0, level),
+    });
+    this.ioApic = new IoApic({ base: IO_APIC_BASE, id: IO_APIC_ID, deliver: (message) => apicBus.send(message) });
+    this.apic = new LocalApic({
+      id: 0,
+      isBootstrap: true,
+      bus: apicBus,
+      clock,
+      tsc: () => (this.clock.now() * BigInt(TSC_HZ)) / 1_000_000_000n,
+      tscHz: TSC_HZ,
+      pic: this.pic,
+      virtualWire: true,
+      onChange: () => this.onInterruptChange(),
+      onEoi: (vector) => this.ioApic.endOfInterrupt(vector),
+      onNmi: () => this.onNmi(),
+      onInit: () => {},
+      onStartUp: () => {},
+    });
+    this.serial = new Serial16550({ base: PORT.com1, irq: this.isaLine(IRQ.com1), output: o.serialOutput });
+    const debug = new DebugPorts({
+      console: PORT.debugConsole,
+      exit: PORT.debugExit,
+      output: o.debugOutput,
+      onExit: (value) => this.onEnd({ kind: 'debug-exit', value }),
+    });
+    const pit = new Pit8254({ base: PORT.pit, portB: PORT.systemControlB, irq: this.pitLine(), clock });
+    for (const device of [this.pic, pit, this.serial, debug]) this.ports.register(device);
+    for (const device of [this.apic, this.ioApic]) this.mmio.register(device);
+    if (o.trace) this.traceTo(o.trace);
+  }
+
+  /** The clock, telling the vCPU's loop of every timer so that a running slice does not go past it. */
+  private watchedClock(): Clock {
+    return {
+      now: () => this.clock.now(),
+      at: (deadline: bigint, fire: () => void): CancelTimer => {
+        this.onTimerSet(deadline);
+        return this.clock.at(deadline, fire);
+      },
+    };
+  }
+
+  /** An ISA interrupt goes to the 8259 and to the I/O APIC pin of the same number. */
+  private isaLine(irq: number): IrqLine {
+    return {
+      set: (level) => {
+        this.pic.setIrq(irq, level);
+        this.ioApic.setPin(irq, level);
+      },
+    };
+  }
+  /** The timer is IRQ 0 at the 8259 and pin 2 of the I/O APIC, as the MADT says. */
+  private pitLine(): IrqLine {
+    return {
+      set: (level) => {
+        this.pic.setIrq(IRQ.pit, level);
+        this.ioApic.setPin(PIT_GSI, level);
+      },
+    };
+  }
+
+  private traceTo(out: (line: string) => void): void {
+    const trace = (e: BusEvent): void => {
+      const value = e.value.toString(16).padStart(e.width * 2, '0');
+      out(`io ${e.kind} ${e.address.toString(16)} ${value}${e.claimed ? '' : ' (nothing there)'}`);
+    };
+    this.ports.trace = trace;
+    this.mmio.trace = trace;
+  }
+}

@@ -1,0 +1,248 @@
+/**
+ * A PC: vCPU, memory, board and kernel put together, and the loop that gives each its time.
+ */
+
+import { HostClock } from '../devices/clock.ts';
+import { CPU_MODELS, cpuModel } from '../hv/cpu-model.ts';
+import { compileEngineImage, type EngineImage } from '../hv/soft/image.ts';
+import { SoftVcpu } from '../hv/soft/vcpu.ts';
+import { SoftMemory } from '../hv/soft/vm.ts';
+import { makeDecoder } from '../isa/decoder.ts';
+import { disassemble } from '../isa/disasm.ts';
+import { ROWS } from '../isa/rows.ts';
+import { writeAcpiTables } from './acpi/tables.ts';
+import { Board, type BoardEnd } from './board.ts';
+import { MachineError } from './errors.ts';
+import { loadKernel } from './loaders/index.ts';
+import { createMemoryMap } from './memory-map.ts';
+import { VcpuBridge } from './vcpu-bridge.ts';
+
+export { compileEngineImage };
+
+export interface MachineOptions {
+  /** Bytes of guest RAM. */
+  readonly memory: number;
+  readonly kernel: Uint8Array;
+  readonly initrd?: Uint8Array | undefined;
+  /** Kernel command line. */
+  readonly append: string;
+  readonly engine: 'interp' | 'auto';
+  /** Name of a CPU model. */
+  readonly cpu: string;
+  /** Trace items by name; their lines go to `logOutput`. */
+  readonly log: readonly string[];
+  readonly serialOutput: (bytes: Uint8Array) => void;
+  readonly logOutput: (line: string) => void;
+  /** Bytes written to the debug console port. Default: `serialOutput`. */
+  readonly debugOutput?: ((bytes: Uint8Array) => void) | undefined;
+  /** The compiled engine. */
+  readonly image: EngineImage;
+}
+
+/** How a run ended. */
+export type Outcome =
+  | { readonly kind: 'poweroff' }
+  | { readonly kind: 'reset' }
+  | { readonly kind: 'triple-fault' }
+  | { readonly kind: 'debug-exit'; readonly value: number }
+  | { readonly kind: 'stopped' }
+  | { readonly kind: 'error'; readonly message: string };
+
+/** Trace items that `log` may name. */
+export const LOG_ITEMS = ['decode', 'int', 'mmu', 'io', 'exec'] as const;
+
+/** Longest time in milliseconds that the host's event loop waits for the guest. */
+const TURN_MS = 8;
+/** Instructions in a slice: at most as many as take about a millisecond, so that timers are not late. */
+const MIN_SLICE = 2_000;
+const MAX_SLICE = 4_000_000;
+const SLICE_NS = 1_000_000;
+
+const nowNs = (): bigint => BigInt(Math.round(performance.now() * 1e6));
+
+export class Machine {
+  private readonly vcpu: SoftVcpu;
+  private readonly board: Board;
+  private readonly clock: HostClock;
+  private end: BoardEnd | undefined;
+  /** Instructions per nanosecond, measured, for sizing slices. */
+  private speed = 0.05;
+  private wake: (() => void) | undefined;
+  private readonly started = performance.now();
+  private idleMs = 0;
+
+  private constructor(vcpu: SoftVcpu, board: Board, clock: HostClock) {
+    this.vcpu = vcpu;
+    this.board = board;
+    this.clock = clock;
+    board.onEnd = (end) => {
+      this.end ??= end;
+      vcpu.requestExit();
+    };
+  }
+
+  /**
+   * Builds the machine and loads the kernel.
+   * @throws MachineError, LoadError with a one-line cause and advice
+   */
+  static async create(o: MachineOptions): Promise<Machine> {
+    const model = cpuModel(o.cpu);
+    if (!model) {
+      throw new MachineError(`no CPU model ${o.cpu}`, `give one of ${CPU_MODELS.map((m) => m.name).join(', ')}`);
+    }
+    const unknown = o.log.find((item) => !LOG_ITEMS.includes(item as (typeof LOG_ITEMS)[number]));
+    if (unknown !== undefined) {
+      throw new MachineError(`no trace item ${unknown}`, `give some of ${LOG_ITEMS.join(',')}`);
+    }
+    const map = createMemoryMap(o.memory);
+    const memory = makeMemory(map.slots.map((s) => ({ gpa: s.gpa, size: s.size, offset: s.slabOffset })));
+    const clock = new HostClock(nowNs);
+    const board = new Board({
+      clock,
+      map,
+      serialOutput: o.serialOutput,
+      debugOutput: o.debugOutput ?? o.serialOutput,
+      wallClockMs: () => Date.now(),
+      trace: o.log.includes('io') ? o.logOutput : undefined,
+    });
+    const bridge = new VcpuBridge(memory, board, model);
+    const rows = ROWS.map((r) => r);
+    const decoder = makeDecoder(ROWS.filter((r) => r.feature === undefined || model.features.has(r.feature)));
+    const onTrace = o.log.includes('exec') || o.log.includes('decode') ? traceLines(o.logOutput) : undefined;
+    const vcpu = new SoftVcpu({ id: 0, memory, image: o.image, decoder, rows, host: bridge, onTrace });
+    bridge.attach(vcpu);
+    const rsdp = writeAcpiTables(memory, 1);
+    const boot = await loadKernel(memory, {
+      kernel: o.kernel,
+      initrd: o.initrd,
+      commandLine: o.append,
+      map,
+      rsdp,
+    });
+    vcpu.setSregs(boot.sregs);
+    vcpu.setRegs(boot.regs);
+    return new Machine(vcpu, board, clock);
+  }
+
+  /** Bytes typed at the serial console. */
+  serialInput(bytes: Uint8Array): void {
+    this.board.serial.receive(bytes);
+    this.wake?.();
+  }
+
+  /** Runs until the guest ends the machine or `signal` is aborted; then it can be run on. */
+  async run(options: { readonly signal?: AbortSignal } = {}): Promise<Outcome> {
+    const { signal } = options;
+    const onAbort = (): void => {
+      this.vcpu.requestExit();
+      this.wake?.();
+    };
+    signal?.addEventListener('abort', onAbort);
+    try {
+      return await this.loop(() => signal?.aborted ?? false);
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  private async loop(aborted: () => boolean): Promise<Outcome> {
+    let turnEnds = performance.now() + TURN_MS;
+    for (;;) {
+      if (this.end) return this.end;
+      if (aborted()) return { kind: 'stopped' };
+      this.clock.runDue();
+      const why = this.slice();
+      if (this.end) return this.end;
+      if (why === 'shutdown') return { kind: 'triple-fault' };
+      if (why === 'hlt') {
+        await this.idle();
+        turnEnds = performance.now() + TURN_MS;
+      } else if (performance.now() >= turnEnds) {
+        await hostTurn();
+        turnEnds = performance.now() + TURN_MS;
+      }
+    }
+  }
+
+  /** Runs up to the next timer, or about a millisecond. */
+  private slice(): 'budget' | 'hlt' | 'shutdown' {
+    const started = performance.now();
+    const deadline = this.clock.nextDeadline();
+    const ns = deadline === undefined ? SLICE_NS : Math.min(Number(deadline - this.clock.now()), SLICE_NS);
+    const budget = Math.max(MIN_SLICE, Math.min(MAX_SLICE, Math.round(ns * this.speed)));
+    const before = this.vcpu.retired;
+    const why = this.vcpu.run(budget);
+    const took = (performance.now() - started) * 1e6;
+    const done = this.vcpu.retired - before;
+    if (done > MIN_SLICE / 2 && took > 0) this.speed += 0.1 * (done / took - this.speed);
+    return why;
+  }
+
+  /** Waits for the next timer or input. */
+  private async idle(): Promise<void> {
+    const deadline = this.clock.nextDeadline();
+    const ms = deadline === undefined ? 1000 : Number(deadline - this.clock.now()) / 1e6;
+    if (ms <= 0) return;
+    const started = performance.now();
+    if (ms < 1) await hostTurn();
+    else {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(done, Math.floor(ms));
+        function done(): void {
+          clearTimeout(timer);
+          resolve();
+        }
+        this.wake = done;
+      });
+      this.wake = undefined;
+    }
+    this.idleMs += performance.now() - started;
+  }
+
+  /** Counters for a status line. */
+  stats(): { instructions: number; seconds: number; mips: number; idleShare: number } {
+    const ms = performance.now() - this.started;
+    const busy = Math.max(1, ms - this.idleMs);
+    return {
+      instructions: this.vcpu.retired,
+      seconds: ms / 1000,
+      mips: this.vcpu.retired / busy / 1000,
+      idleShare: this.idleMs / ms,
+    };
+  }
+}
+
+function makeMemory(slots: ConstructorParameters<typeof SoftMemory>[0]): SoftMemory {
+  try {
+    return new SoftMemory(slots, 1);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new MachineError(`this much memory cannot be had: ${error.message}`, 'give less with --memory');
+  }
+}
+
+function traceLines(
+  out: (line: string) => void,
+): (rip: bigint, insns: readonly Parameters<typeof disassemble>[0][]) => void {
+  return (rip, insns) => {
+    let at = rip;
+    for (const insn of insns) {
+      out(`${at.toString(16).padStart(16, '0')}  ${disassemble(insn)}`);
+      at += BigInt(insn.length);
+    }
+  };
+}
+
+/** Lets the host's event loop run once. */
+function hostTurn(): Promise<void> {
+  const { setImmediate } = globalThis as { setImmediate?: (f: () => void) => void };
+  if (setImmediate) return new Promise((resolve) => setImmediate(resolve));
+  return new Promise((resolve) => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => {
+      channel.port1.close();
+      resolve();
+    };
+    channel.port2.postMessage(0);
+  });
+}

@@ -1,0 +1,101 @@
+/** What a vCPU of the soft engine asks of the machine: ports, MMIO, the MSRs of the local APIC, CPUID, time. */
+
+import type { AccessWidth } from '../devices/device.ts';
+import { ARCH_CAPABILITIES, type CpuModel, cpuid, TSC_HZ } from '../hv/cpu-model.ts';
+import type { SoftVcpu, VcpuHost } from '../hv/soft/vcpu.ts';
+import type { SoftMemory } from '../hv/soft/vm.ts';
+import { CPU, CR4 } from '../isa/layout.ts';
+import type { Board } from './board.ts';
+
+const IA32_APIC_BASE = 0x1b;
+const IA32_ARCH_CAPABILITIES = 0x10a;
+const IA32_TSC_DEADLINE = 0x6e0;
+const X2APIC_FIRST = 0x800;
+const X2APIC_LAST = 0x8ff;
+const APIC_BASE_ENABLE = 1n << 11n;
+
+export class VcpuBridge implements VcpuHost {
+  private readonly view: DataView;
+  private readonly board: Board;
+  private readonly model: CpuModel;
+
+  constructor(memory: SoftMemory, board: Board, model: CpuModel) {
+    this.view = new DataView(memory.memory.buffer);
+    this.board = board;
+    this.model = model;
+  }
+
+  /** Connects the board's interrupt requests to the vCPU. */
+  attach(vcpu: SoftVcpu): void {
+    const { apic, clock } = this.board;
+    this.board.onInterruptChange = () => vcpu.setInterruptPending(apic.pending);
+    this.board.onNmi = () => vcpu.nmi();
+    this.board.onTimerSet = (deadline) => {
+      if (deadline <= clock.now() + 1_000_000n) vcpu.requestExit();
+    };
+  }
+
+  mmio_read(_cpu: number, gpa: bigint, size: number): bigint {
+    const at = Number(gpa);
+    if (size === 8) {
+      return BigInt(this.board.mmio.read(at, 4)) | (BigInt(this.board.mmio.read(at + 4, 4)) << 32n);
+    }
+    return BigInt(this.board.mmio.read(at, size as AccessWidth));
+  }
+  mmio_write(_cpu: number, gpa: bigint, size: number, value: bigint): void {
+    const at = Number(gpa);
+    if (size === 8) {
+      this.board.mmio.write(at, 4, Number(value & 0xffff_ffffn));
+      this.board.mmio.write(at + 4, 4, Number(value >> 32n));
+    } else this.board.mmio.write(at, size as AccessWidth, Number(BigInt.asUintN(size * 8, value)));
+  }
+  port_read(_cpu: number, port: number, size: number): number {
+    return this.board.ports.read(port, size as AccessWidth);
+  }
+  port_write(_cpu: number, port: number, size: number, value: number): void {
+    this.board.ports.write(port, size as AccessWidth, value);
+  }
+
+  msr_read(cpu: number, index: number): number {
+    const value = this.readMsr(index);
+    if (value === undefined) return 1;
+    this.view.setBigUint64(cpu + CPU.scratch!, value, true);
+    return 0;
+  }
+  private readMsr(index: number): bigint | undefined {
+    const { apic } = this.board;
+    if (index === IA32_ARCH_CAPABILITIES) {
+      return this.model.features.has('arch_capabilities') ? ARCH_CAPABILITIES : undefined;
+    }
+    const own =
+      index === IA32_APIC_BASE || index === IA32_TSC_DEADLINE || (index >= X2APIC_FIRST && index <= X2APIC_LAST);
+    return own ? apic.readMsr(index) : undefined;
+  }
+  msr_write(_cpu: number, index: number, value: bigint): number {
+    const own =
+      index === IA32_APIC_BASE || index === IA32_TSC_DEADLINE || (index >= X2APIC_FIRST && index <= X2APIC_LAST);
+    return own && this.board.apic.writeMsr(index, value) ? 0 : 1;
+  }
+
+  tsc_now(_cpu: number): bigint {
+    return (this.board.clock.now() * BigInt(TSC_HZ)) / 1_000_000_000n;
+  }
+  cpuid_query(cpu: number, leaf: number, subleaf: number): void {
+    const osxsave = (this.view.getBigUint64(cpu + CPU.cr4!, true) & BigInt(CR4.OSXSAVE)) !== 0n;
+    const apicEnabled = ((this.board.apic.readMsr(IA32_APIC_BASE) ?? 0n) & APIC_BASE_ENABLE) !== 0n;
+    const apicId = this.view.getUint32(cpu + CPU.vcpu_id!, true);
+    const r = cpuid(this.model, leaf, subleaf, { apicId, cpus: 1, osxsave, apicEnabled });
+    [r.eax, r.ebx, r.ecx, r.edx].forEach((v, i) => {
+      this.view.setUint32(cpu + CPU.scratch! + i * 4, v >>> 0, true);
+    });
+  }
+  set_cr8(_cpu: number, value: bigint): void {
+    this.board.apic.cr8 = Number(value);
+  }
+  get_cr8(_cpu: number): bigint {
+    return BigInt(this.board.apic.cr8);
+  }
+  acknowledge(): number | undefined {
+    return this.board.apic.pending ? this.board.apic.acknowledge() : undefined;
+  }
+}
