@@ -29,33 +29,26 @@ export class PortBus {
   /** Sees every access when set. */
   trace: BusTrace | undefined;
   readonly #byPort: (PortDevice | undefined)[] = new Array(PORT_COUNT + WIDEST_ACCESS).fill(undefined);
-  readonly #byDwordPort = new Map<number, PortDevice>();
 
   /** Claims all ports of `device`. Throws `BusError`, having claimed none, when a range is bad or taken. */
   register(device: PortDevice): void {
-    for (const range of device.ports) {
-      const { base, count } = range;
+    for (const { base, count } of device.ports) {
       if (!Number.isInteger(base) || !Number.isInteger(count) || base < 0 || count < 1 || base + count > PORT_COUNT) {
         throw new BusError(`port range ${hex(base)}+${count} does not exist`, 'give ports from 0 to 0xffff');
       }
       for (let port = base; port < base + count; port++) {
-        const taken = range.dwordOnly === true ? this.#byDwordPort.has(port) : this.#byPort[port] !== undefined;
-        if (taken) throw new BusError(`port ${hex(port)} is claimed by two devices`, 'move one of them');
+        if (this.#byPort[port] !== undefined) {
+          throw new BusError(`port ${hex(port)} is claimed by two devices`, 'move one of them');
+        }
       }
     }
-    for (const { base, count, dwordOnly } of device.ports) {
-      if (dwordOnly === true) this.#byDwordPort.set(base, device);
-      else this.#byPort.fill(device, base, base + count);
-    }
+    for (const { base, count } of device.ports) this.#byPort.fill(device, base, base + count);
   }
 
   /** Gives up all ports of `device`; those it does not hold are left alone. */
   unregister(device: PortDevice): void {
     for (let port = 0; port < PORT_COUNT; port++) {
       if (this.#byPort[port] === device) this.#byPort[port] = undefined;
-    }
-    for (const [port, owner] of this.#byDwordPort) {
-      if (owner === device) this.#byDwordPort.delete(port);
     }
   }
 
@@ -92,12 +85,7 @@ export class PortBus {
   /** The device that takes the access whole, if there is one. */
   #deviceFor(port: number, width: AccessWidth): PortDevice | undefined {
     const device = this.#byPort[port];
-    if (width === 1) return device;
-    if (width === 4) {
-      const dword = this.#byDwordPort.get(port);
-      if (dword !== undefined) return dword;
-    }
-    if (device === undefined) return undefined;
+    if (width === 1 || device === undefined) return device;
     for (let i = 1; i < width; i++) {
       if (this.#byPort[port + i] !== device) return undefined;
     }

@@ -17,8 +17,6 @@ export interface IrqLine {
 export interface PortRange {
   readonly base: number;
   readonly count: number;
-  /** Only a 4-byte access at `base` is meant; other accesses go to whoever claims the ports beneath (0xcf8 and 0xcf9). */
-  readonly dwordOnly?: boolean;
 }
 
 /** A device with I/O ports. `read` returns an unsigned value of `width` bytes. */

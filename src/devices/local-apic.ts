@@ -4,6 +4,28 @@
  * base back, but the page stays.
  */
 import { type ApicBus, type ApicMessage, type ApicTarget, DELIVERY, DESTINATION_ALL } from './apic-bus.ts';
+import { ApicLvt } from './apic-lvt.ts';
+import {
+  DFR_FIXED,
+  DFR_FLAT,
+  ERROR_RECEIVE_VECTOR,
+  ERROR_REGISTER,
+  ERROR_SEND_VECTOR,
+  FIRST_VECTOR,
+  ICR_ASSERT,
+  ICR_DELIVERY_SHIFT,
+  ICR_DESTINATION_SHIFT,
+  ICR_LEVEL,
+  ICR_LOGICAL,
+  ICR_SHORTHAND_SHIFT,
+  ICR_WRITABLE,
+  ICR_X2APIC_RESERVED,
+  LVT_TIMER_MODE_SHIFT,
+  REG,
+  SVR_ENABLED,
+  SVR_MASK,
+  VERSION,
+} from './apic-registers.ts';
 import { ApicTimer } from './apic-timer.ts';
 import { extractLanes } from './byte-lanes.ts';
 import type { AccessWidth, Clock, DeviceState, InterruptSource, MmioDevice, Snapshottable } from './device.ts';
@@ -25,73 +47,6 @@ const BASE_MODE = BASE_X2APIC | BASE_ENABLED;
 
 const PAGE_BASE = 0xfee00000;
 const PAGE_SIZE = 0x1000;
-
-/** Register numbers: page offset / 16, MSR - 0x800 (table 11-6). */
-const REG = {
-  id: 0x02,
-  version: 0x03,
-  tpr: 0x08,
-  apr: 0x09,
-  ppr: 0x0a,
-  eoi: 0x0b,
-  remoteRead: 0x0c,
-  ldr: 0x0d,
-  dfr: 0x0e,
-  svr: 0x0f,
-  isr: 0x10,
-  tmr: 0x18,
-  irr: 0x20,
-  esr: 0x28,
-  icr: 0x30,
-  icrHigh: 0x31,
-  lvtTimer: 0x32,
-  lvtThermal: 0x33,
-  lvtPerformance: 0x34,
-  lvtLint0: 0x35,
-  lvtLint1: 0x36,
-  lvtError: 0x37,
-  initialCount: 0x38,
-  currentCount: 0x39,
-  divide: 0x3e,
-  selfIpi: 0x3f,
-} as const;
-
-/** Version: [23:16] highest LVT entry, [7:0] 0x14 integrated APIC. No EOI-broadcast suppression, no CMCI. */
-const LVT_ENTRIES = 6;
-const VERSION = ((LVT_ENTRIES - 1) << 16) | 0x14;
-
-/** SVR: [7:0] vector, [8] enabled by software, [9] no focus checking. */
-const SVR_ENABLED = 1 << 8;
-const SVR_MASK = 0x3ff;
-
-/** LVT: [7:0] vector, [10:8] delivery, [12] status, [13] polarity, [14] remote IRR, [15] level, [16] mask, [18:17] timer mode. */
-const LVT_DELIVERY_SHIFT = 8;
-const LVT_REMOTE_IRR = 1 << 14;
-const LVT_LEVEL = 1 << 15;
-const LVT_MASKED = 1 << 16;
-const LVT_TIMER_MODE_SHIFT = 17;
-/** Writable bits by entry, from the timer on. */
-const LVT_WRITABLE = [0x700ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff] as const;
-
-/** ICR: [7:0] vector, [10:8] delivery, [11] logical, [12] status, [14] assert, [15] level, [19:18] shorthand. */
-const ICR_DELIVERY_SHIFT = 8;
-const ICR_LOGICAL = 1 << 11;
-const ICR_ASSERT = 1 << 14;
-const ICR_LEVEL = 1 << 15;
-const ICR_SHORTHAND_SHIFT = 18;
-const ICR_WRITABLE = 0xccfff;
-const ICR_X2APIC_RESERVED = 0xfff32000n;
-const ICR_DESTINATION_SHIFT = 24;
-
-/** ESR: [5] illegal vector sent, [6] received, [7] illegal register. */
-const ERROR_SEND_VECTOR = 1 << 5;
-const ERROR_RECEIVE_VECTOR = 1 << 6;
-const ERROR_REGISTER = 1 << 7;
-/** Vectors 0-15 are illegal in fixed interrupts (11.5.2). */
-const FIRST_VECTOR = 16;
-
-const DFR_FIXED = 0x0fffffff;
-const DFR_FLAT = 0xf;
 
 /** What a local APIC is wired to. */
 export interface LocalApicOptions {
@@ -128,7 +83,7 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
   readonly #isr = new VectorSet();
   readonly #tmr = new VectorSet();
   readonly #irr = new VectorSet();
-  readonly #lvt: number[] = new Array(LVT_ENTRIES).fill(LVT_MASKED);
+  readonly #lvt: ApicLvt;
   #apicBase: bigint;
   #tpr = 0;
   #ppr = 0;
@@ -140,7 +95,6 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
   #newErrors = 0;
   #icr = 0;
   #icrHigh = 0;
-  #lintLevels = 0;
   /** An ExtINT message from the I/O APIC waits for the 8259's vector. */
   #extIntRequested = false;
   /** The vector to deliver next, -1 when priorities hold all back. */
@@ -150,9 +104,15 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
   constructor(options: LocalApicOptions) {
     this.#options = options;
     const { clock, tsc, tscHz } = options;
-    this.#timer = new ApicTimer({ clock, tsc, tscHz, onExpire: () => this.#raiseLocal(REG.lvtTimer) });
+    this.#timer = new ApicTimer({ clock, tsc, tscHz, onExpire: () => this.#lvt.raise(REG.lvtTimer) });
+    this.#lvt = new ApicLvt({
+      acceptFixed: (vector, isLevel) => this.#acceptFixed(vector, isLevel),
+      onNmi: () => options.onNmi(),
+      onSmi: () => options.onSmi?.(),
+      onInit: () => this.#init(),
+    });
     this.#apicBase = BigInt(PAGE_BASE) | BASE_ENABLED | (options.isBootstrap ? BASE_BSP : 0n);
-    if (options.virtualWire === true) this.#lvt[REG.lvtLint0 - REG.lvtTimer] = DELIVERY.extInt << LVT_DELIVERY_SHIFT;
+    if (options.virtualWire === true) this.#lvt.connectPic();
     options.bus.add(this);
   }
 
@@ -311,7 +271,7 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
   /** Registers that page and MSRs share. Returns undefined for one that does not exist. */
   #readRegister(register: number): number | undefined {
     if (register >= REG.isr && register < REG.esr) return this.#readVectors(register);
-    if (register >= REG.lvtTimer && register <= REG.lvtError) return this.#lvt[register - REG.lvtTimer];
+    if (register >= REG.lvtTimer && register <= REG.lvtError) return this.#lvt.read(register);
     switch (register) {
       case REG.id:
         return this.isX2Apic ? this.id : (this.id << 24) >>> 0;
@@ -377,7 +337,9 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
         return true;
     }
     if (register < REG.lvtTimer || register > REG.lvtError) return false;
-    this.#writeLvt(register - REG.lvtTimer, value);
+    const entry = this.#lvt.write(register, value, (this.#svr & SVR_ENABLED) !== 0);
+    if (register === REG.lvtTimer) this.#timer.setMode(entry >> LVT_TIMER_MODE_SHIFT);
+    this.#update();
     return true;
   }
 
@@ -393,26 +355,13 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
     this.#update();
     if (this.#tmr.has(vector)) {
       this.#options.onEoi(vector);
-      this.#endOfLint(vector);
+      this.#lvt.endOfInterrupt(vector);
     }
   }
 
-  /** Disabling by software masks the local vector table for good (11.4.7.2). */
   #writeSvr(value: number): void {
     this.#svr = value;
-    if (!(value & SVR_ENABLED)) {
-      for (let i = 0; i < LVT_ENTRIES; i++) this.#lvt[i]! |= LVT_MASKED;
-    }
-    this.#update();
-  }
-
-  #writeLvt(entry: number, value: number): void {
-    let next = (value & LVT_WRITABLE[entry]!) | (this.#lvt[entry]! & LVT_REMOTE_IRR);
-    if (!(next & LVT_LEVEL)) next &= ~LVT_REMOTE_IRR;
-    if (!(this.#svr & SVR_ENABLED)) next |= LVT_MASKED;
-    this.#lvt[entry] = next;
-    if (entry === 0) this.#timer.setMode(next >> LVT_TIMER_MODE_SHIFT);
-    if (next & LVT_LEVEL) this.#sampleLint(entry);
+    if (!(value & SVR_ENABLED)) this.#lvt.maskAll();
     this.#update();
   }
 
@@ -420,74 +369,25 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
 
   /** Level of the pin LINT0 or LINT1. The 8259 pair's output goes to LINT0. */
   setLint(pin: 0 | 1, level: boolean): void {
-    const bit = 1 << pin;
-    const isRise = level && !(this.#lintLevels & bit);
-    this.#lintLevels = level ? this.#lintLevels | bit : this.#lintLevels & ~bit;
-    const entry = REG.lvtLint0 - REG.lvtTimer + pin;
-    if (this.#isFixedLevel(entry)) this.#sampleLint(entry);
-    else if (isRise) this.#raiseLocal(REG.lvtLint0 + pin);
+    this.#lvt.setLint(pin, level);
     this.#update();
   }
 
-  #isFixedLevel(entry: number): boolean {
-    const lvt = this.#lvt[entry]!;
-    return (lvt & LVT_LEVEL) !== 0 && ((lvt >> LVT_DELIVERY_SHIFT) & 7) === DELIVERY.fixed;
-  }
-
-  /** A level-triggered pin delivers while it is high, once until its EOI. */
-  #sampleLint(entry: number): void {
-    const lvt = this.#lvt[entry]!;
-    const pin = entry - (REG.lvtLint0 - REG.lvtTimer);
-    if (!this.#isFixedLevel(entry) || lvt & (LVT_MASKED | LVT_REMOTE_IRR) || !((this.#lintLevels >> pin) & 1)) return;
-    if (this.#acceptFixed(lvt & 0xff, true)) this.#lvt[entry] = lvt | LVT_REMOTE_IRR;
-  }
-
-  #endOfLint(vector: number): void {
-    for (const register of [REG.lvtLint0, REG.lvtLint1]) {
-      const entry = register - REG.lvtTimer;
-      const lvt = this.#lvt[entry]!;
-      if (!(lvt & LVT_REMOTE_IRR) || (lvt & 0xff) !== vector) continue;
-      this.#lvt[entry] = lvt & ~LVT_REMOTE_IRR;
-      this.#sampleLint(entry);
-    }
-  }
-
-  /** A performance counter overflowed. The entry masks itself (11.5.1). */
+  /** A performance counter overflowed. */
   raisePerformance(): void {
-    this.#raiseLocal(REG.lvtPerformance);
-    this.#lvt[REG.lvtPerformance - REG.lvtTimer]! |= LVT_MASKED;
+    this.#lvt.raise(REG.lvtPerformance);
   }
 
   /** The thermal sensor tripped. */
   raiseThermal(): void {
-    this.#raiseLocal(REG.lvtThermal);
-  }
-
-  #raiseLocal(register: number): void {
-    const lvt = this.#lvt[register - REG.lvtTimer]!;
-    if (lvt & LVT_MASKED) return;
-    switch ((lvt >> LVT_DELIVERY_SHIFT) & 7) {
-      case DELIVERY.fixed:
-        this.#acceptFixed(lvt & 0xff, false);
-        return;
-      case DELIVERY.nmi:
-        this.#options.onNmi();
-        return;
-      case DELIVERY.smi:
-        this.#options.onSmi?.();
-        return;
-      case DELIVERY.init:
-        this.#init();
-        return;
-    }
-    // ExtINT is a level that `#isPicPending` looks at.
+    this.#lvt.raise(REG.lvtThermal);
   }
 
   #error(bit: number): void {
     const isNew = !(this.#newErrors & bit);
     this.#newErrors |= bit;
     // The vector of the error entry may be illegal itself: an error is raised once until ESR is written.
-    if (isNew) this.#raiseLocal(REG.lvtError);
+    if (isNew) this.#lvt.raise(REG.lvtError);
   }
 
   // Messages.
@@ -584,7 +484,7 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
     this.#isr.clear();
     this.#tmr.clear();
     this.#irr.clear();
-    this.#lvt.fill(LVT_MASKED);
+    this.#lvt.reset();
     this.#timer.reset();
     this.#tpr = 0;
     if (!this.isX2Apic) this.#ldr = 0;
@@ -602,9 +502,7 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
   /** Whether the 8259 pair has an interrupt that reaches the processor: directly if the APIC is disabled. */
   #isPicPending(): boolean {
     if (this.#options.pic?.pending !== true) return false;
-    if (!this.#isHardwareEnabled || this.#extIntRequested) return true;
-    const lvt = this.#lvt[REG.lvtLint0 - REG.lvtTimer]!;
-    return !(lvt & LVT_MASKED) && ((lvt >> LVT_DELIVERY_SHIFT) & 7) === DELIVERY.extInt;
+    return !this.#isHardwareEnabled || this.#extIntRequested || this.#lvt.isPicConnected;
   }
 
   /** Recomputes PPR (11.8.3.1) and what is pending. */
@@ -626,7 +524,7 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
       isr: this.#isr.words(),
       tmr: this.#tmr.words(),
       irr: this.#irr.words(),
-      lvt: [...this.#lvt],
+      lvt: this.#lvt.state(),
       tpr: this.#tpr,
       ldr: this.#ldr,
       dfr: this.#dfr,
@@ -635,7 +533,6 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
       newErrors: this.#newErrors,
       icr: this.#icr,
       icrHigh: this.#icrHigh,
-      lintLevels: this.#lintLevels,
       extIntRequested: this.#extIntRequested,
     };
   }
@@ -647,7 +544,7 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
     this.#isr.load(stateNumbers(state, 'isr', 8, 8, 0xffffffff));
     this.#tmr.load(stateNumbers(state, 'tmr', 8, 8, 0xffffffff));
     this.#irr.load(stateNumbers(state, 'irr', 8, 8, 0xffffffff));
-    for (const [i, lvt] of stateNumbers(state, 'lvt', LVT_ENTRIES, LVT_ENTRIES, 0x7ffff).entries()) this.#lvt[i] = lvt;
+    this.#lvt.restore(stateChild(state, 'lvt'));
     this.#tpr = stateNumber(state, 'tpr', 0xff);
     this.#ldr = stateNumber(state, 'ldr');
     this.#dfr = stateNumber(state, 'dfr');
@@ -656,7 +553,6 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
     this.#newErrors = stateNumber(state, 'newErrors', 0xff);
     this.#icr = stateNumber(state, 'icr', ICR_WRITABLE);
     this.#icrHigh = stateNumber(state, 'icrHigh');
-    this.#lintLevels = stateNumber(state, 'lintLevels', 3);
     this.#extIntRequested = stateBoolean(state, 'extIntRequested');
     this.#update();
   }
