@@ -1,0 +1,173 @@
+import { describe, expect, it } from 'vitest';
+import { CPU, CR0, EXC, P2M, TLB, TLB_BYTES } from '../../src/isa/layout.ts';
+import { FRAMES, Machine } from './machine.ts';
+import { longMachine } from './modes.ts';
+
+const BOUNCE = (m: Machine): number => m.cpu + CPU.bounce!;
+const TOP = FRAMES * 4096;
+/** Second page table of long mode: makes 4 KiB pages out of the first 2 MiB. */
+function smallPages(m: Machine): void {
+  m.write(0x11000, 8, 0x12007n);
+  m.write(0x12000, 8, 0x13007n);
+  for (let i = 0; i < 512; i++) m.write(0x13000 + i * 8, 8, BigInt(i * 4096) | 7n);
+  m.call('flush_all');
+}
+const pte = (page: number): number => 0x13000 + page * 8;
+
+describe('memory accesses', () => {
+  it('give the machine address of RAM and the value in it', () => {
+    const m = new Machine();
+    m.write(0x5123, 8, 0x8877665544332211n);
+    const host = m.call('mem_read', 0x5123n, 8);
+    expect(host).toBe(m.machine(0x5123));
+    expect(m.view.getBigUint64(host, true)).toBe(0x8877665544332211n);
+  });
+
+  it('assemble what crosses into a page that lies elsewhere', () => {
+    const m = new Machine();
+    m.write(0x5ffd, 8, 0x8877665544332211n);
+    const host = m.call('mem_read', 0x5ffdn, 8);
+    expect(host).toBe(BOUNCE(m));
+    expect(m.view.getBigUint64(host, true)).toBe(0x8877665544332211n);
+    const to = m.call('mem_write', 0x6ffen, 4);
+    m.view.setUint32(to, 0xddccbbaa, true);
+    expect(m.read(0x6ffe, 4)).toBe(0n);
+    m.call('mem_commit');
+    expect(m.read(0x6ffe, 4)).toBe(0xddccbbaan);
+  });
+
+  it('write nothing when the second page faults', () => {
+    const m = longMachine(0);
+    smallPages(m);
+    m.write(pte(7), 8, 0n);
+    expect(m.fault(m.call('mem_write', 0x6ffen, 4) ? 0 : 1)).toEqual([EXC.PF, 2]);
+    expect(m.get('exc_cr2')).toBe(0x7000n);
+    expect(m.fault(m.call('mem_read', 0x7ffen, 4) ? 0 : 1)).toEqual([EXC.PF, 0]);
+    expect(m.get('exc_cr2')).toBe(0x7ffen);
+  });
+
+  it('split accesses to what is not RAM by natural alignment', () => {
+    const m = new Machine();
+    const host = m.call('mem_read', BigInt(TOP + 3), 8);
+    expect(host).toBe(BOUNCE(m));
+    expect(m.log.map((x) => [x.at - TOP, x.size])).toEqual([
+      [3, 1],
+      [4, 4],
+      [8, 2],
+      [10, 1],
+    ]);
+    m.log.length = 0;
+    const to = m.call('mem_write', BigInt(TOP + 4), 8);
+    m.view.setBigUint64(to, 0x8877665544332211n, true);
+    m.call('mem_commit');
+    expect(m.log).toEqual([
+      { kind: 'write', at: TOP + 4, size: 4, value: 0x44332211n },
+      { kind: 'write', at: TOP + 8, size: 4, value: 0x88776655n },
+    ]);
+    m.log.length = 0;
+    m.call('mem_rmw', BigInt(TOP), 4);
+    m.call('mem_commit');
+    expect(m.log.map((x) => x.kind)).toEqual(['read', 'write']);
+    m.call('mem_commit');
+    expect(m.log).toHaveLength(2);
+  });
+
+  it('drop stores to ROM', () => {
+    const m = new Machine();
+    m.write(0x5000, 4, 0x1234);
+    m.setP2m(5, P2M.PRESENT);
+    for (const helper of ['mem_write', 'mem_rmw']) {
+      const to = m.call(helper, 0x5000n, 4);
+      if (helper === 'mem_rmw') expect(m.view.getUint32(to, true)).toBe(0x1234);
+      m.view.setUint32(to, 99, true);
+      m.call('mem_commit');
+      expect(m.read(0x5000, 4)).toBe(0x1234n);
+    }
+  });
+
+  it('copy a shared frame before the first store and keep the original', () => {
+    const m = new Machine();
+    m.write(0x5010, 4, 7);
+    const original = m.machine(0x5000);
+    const spare = m.machine((FRAMES - 1) << 12);
+    m.view.setUint32(spare, 0, true);
+    m.set('cow_spare', BigInt(spare));
+    m.set('cow_count', 1n);
+    m.call('mem_read', 0x5010n, 4);
+    m.setP2m(5, P2M.PRESENT | P2M.WRITABLE | P2M.COW);
+    m.call('tlb_protect_frame', 5);
+    const to = m.call('mem_rmw', 0x5010n, 4);
+    expect(to).toBe(spare + 0x10);
+    expect(m.view.getUint32(to, true)).toBe(7);
+    m.view.setUint32(to, 8, true);
+    expect(m.view.getUint32(original + 0x10, true)).toBe(7);
+    expect(m.p2m(5)).toBe(spare | P2M.PRESENT | P2M.WRITABLE);
+    expect(m.call('mem_read', 0x5010n, 4)).toBe(spare + 0x10);
+    // No spare frame is left: the store is dropped and the vCPU leaves.
+    m.setP2m(6, P2M.PRESENT | P2M.WRITABLE | P2M.COW);
+    expect(m.call('mem_write', 0x6000n, 4)).toBe(BOUNCE(m));
+    expect(m.num('exit_reason')).not.toBe(0);
+  });
+
+  it('note the first store to a frame being logged', () => {
+    const m = new Machine();
+    m.setP2m(5, P2M.PRESENT | P2M.WRITABLE | P2M.LOG_DIRTY);
+    m.call('mem_read', 0x5000n, 4);
+    expect(m.p2m(5) & P2M.LOG_DIRTY).toBe(P2M.LOG_DIRTY);
+    expect(m.call('mem_write', 0x5000n, 4)).toBe(m.machine(0x5000));
+    expect(m.p2m(5) & P2M.LOG_DIRTY).toBe(0);
+  });
+
+  it('refuse addresses that are not canonical, with #SS through SS', () => {
+    const m = longMachine(0);
+    const hole = 0x0000_8000_0000_0000n;
+    expect(m.fault(m.call('mem_read', hole, 1) ? 0 : 1)).toEqual([EXC.GP, 0]);
+    expect(m.fault(m.call('mem_read', hole - 1n, 2) ? 0 : 1)).toEqual([EXC.GP, 0]);
+    expect(m.fault(m.call('mem_write', hole, 8 | 0x100) ? 0 : 1)).toEqual([EXC.SS, 0]);
+  });
+
+  it('check alignment at level 3 under CR0.AM and EFLAGS.AC, after page faults', () => {
+    const m = longMachine(3);
+    smallPages(m);
+    m.set('cr0', m.get('cr0') | BigInt(CR0.AM));
+    m.rflags = 0x40202;
+    m.call('update_context');
+    expect(m.num('tlb_ptr')).toBe(m.cpu + TLB.OFFSET + TLB.CTX_CHECKED * TLB_BYTES);
+    expect(m.call('mem_read', 0x5004n, 4)).toBe(m.machine(0x5004));
+    expect(m.fault(m.call('mem_read', 0x5002n, 4) ? 0 : 1)).toEqual([EXC.AC, 0]);
+    m.write(pte(5), 8, 0n);
+    m.call('invlpg', 0n);
+    m.call('flush_all');
+    expect(m.fault(m.call('mem_read', 0x5002n, 4) ? 0 : 1)).toEqual([EXC.PF, 4]);
+  });
+
+  it('forget a page after INVLPG, all of a large one, and no other', () => {
+    const m = longMachine(0);
+    m.write(0x11000, 8, 0x12007n);
+    m.write(0x12000, 8, 0x87n);
+    m.write(0x12008, 8, 0x2000e7n);
+    m.call('flush_all');
+    m.call('mem_read', 0x5000n, 4);
+    m.call('mem_read', 0x200000n, 4);
+    m.write(0x12000, 8, 0x200087n);
+    expect(m.call('mem_read', 0x5000n, 4)).toBe(m.machine(0x5000));
+    expect(m.call('invlpg', 0x1ff000n)).toBe(0);
+    expect(m.call('mem_read', 0x5000n, 4)).toBe(m.machine(0x205000));
+    m.write(0x12008, 8, 0n);
+    expect(m.call('mem_read', 0x200000n, 4)).toBe(m.machine(0x200000));
+  });
+
+  it('keep global pages over a CR3 load and drop the others', () => {
+    const m = longMachine(0);
+    smallPages(m);
+    m.set('cr4', m.get('cr4') | 0x80n);
+    m.write(pte(5), 8, 0x5107n);
+    m.call('mem_read', 0x5000n, 4);
+    m.call('mem_read', 0x6000n, 4);
+    m.write(pte(5), 8, 0x7107n);
+    m.write(pte(6), 8, 0x7007n);
+    expect(m.call('write_cr', 3, 0x10000n)).toBe(0);
+    expect(m.call('mem_read', 0x5000n, 4)).toBe(m.machine(0x5000));
+    expect(m.call('mem_read', 0x6000n, 4)).toBe(m.machine(0x7000));
+  });
+});
