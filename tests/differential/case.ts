@@ -41,7 +41,7 @@ export const REQUEST_SIZE = 16 + 128 + 8 + FX_SIZE + WINDOW_SIZE;
 /** Result: i32 vector, u32 error, u64 cr2, u64 rip, then gpr, rflags, fx, window as above. */
 export const RESULT_SIZE = 24 + 128 + 8 + FX_SIZE + WINDOW_SIZE;
 
-export function writeRequest(bytes: Uint8Array, at: number, c: Case): void {
+export function writeRequest(bytes: Uint8Array, at: number, c: Omit<Case, 'insn'>): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, REQUEST_SIZE);
   view.setUint8(0, c.code.length);
   bytes.set(c.code, at + 1);

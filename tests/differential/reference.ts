@@ -5,28 +5,33 @@ import { ReferencePure } from '../../src/engine/reference/pure.ts';
 import { ReferenceState } from '../../src/engine/reference/state.ts';
 import { step } from '../../src/engine/reference/step.ts';
 import { ATTR, CR0, CR4, EFLAGS } from '../../src/isa/layout.ts';
-import { type Case, CODE, DATA, DATA_SIZE, PAGE, type Result, WINDOW } from './case.ts';
+import { type Case, CODE, CODE_PAGE, DATA, DATA_SIZE, PAGE, type Result, WINDOW } from './case.ts';
 import type { Engine } from './engine.ts';
 import { loadFx, storeFx } from './fx.ts';
 
-const USER_DATA = ATTR.P | ATTR.S | ATTR.WRITABLE | ATTR.ACCESSED | ATTR.DB | ATTR.G | (3 << ATTR.DPL_SHIFT);
+const USER_DATA = ATTR.P | ATTR.S | ATTR.WRITABLE | ATTR.ACCESSED | (3 << ATTR.DPL_SHIFT);
 const CS = 1;
 const WINDOW_AT = Number(WINDOW - DATA);
 const pure = new ReferencePure();
 
-/** A state as a program in user mode has it: protected mode, paging, CPL 3, flat segments. */
+/**
+ * A state as a program in user mode has it: protected mode, paging, CPL 3, flat segments; in 16-bit cases segments of
+ * 64 KiB, data at DATA and code at CODE_PAGE.
+ */
 export function userState(c: Case): ReferenceState {
   const state = new ReferenceState();
-  const long = c.insn.mode.code === 64;
+  const { code } = c.insn.mode;
   for (let seg = 0; seg < 6; seg++) {
-    const code = seg === CS ? ATTR.CODE | (long ? ATTR.L : 0) : 0;
-    state.set('seg_attr', BigInt((USER_DATA & ~(seg === CS && long ? ATTR.DB : 0)) | code), seg);
-    state.set('seg_limit', 0xffff_ffffn, seg);
+    const big = seg === CS && code === 64 ? 0 : code === 16 ? 0 : ATTR.DB | ATTR.G;
+    const type = seg === CS ? ATTR.CODE | (code === 64 ? ATTR.L : 0) : 0;
+    state.set('seg_attr', BigInt(USER_DATA | big | type), seg);
+    state.set('seg_limit', code === 16 ? 0xffffn : 0xffff_ffffn, seg);
+    if (code === 16) state.set('seg_base', seg === CS ? CODE_PAGE : DATA, seg);
   }
   state.set('cpl', 3n);
   state.set('cr0', BigInt(CR0.PE | CR0.PG | CR0.NE | CR0.ET | CR0.WP));
   state.set('cr4', BigInt(CR4.PAE | CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.FSGSBASE));
-  state.set('rip', CODE);
+  state.set('rip', code === 16 ? CODE - CODE_PAGE : CODE);
   c.gpr.forEach((v, i) => {
     state.set('gpr', v, i);
   });
