@@ -59,7 +59,7 @@ export function syscall(cpu: u32, next: u64): u32 {
   }
   const target = load<u64>(cpu + (mode64(cpu) ? CPU_LSTAR : CPU_CSTAR));
   set_gpr(cpu, RCX, next);
-  set_gpr(cpu, R11, flags);
+  set_gpr(cpu, R11, flags & ~EFLAGS_RF);
   set_rflags(cpu, flags & ~load<u32>(cpu + CPU_FMASK) & ~EFLAGS_RF);
   load_flat(cpu, cs, cs + 8, 0, true);
   finish_transfer(cpu, target);

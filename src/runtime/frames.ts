@@ -21,7 +21,7 @@ import {
 import { leave } from './state';
 import { tlb_drop_frame } from './tlb';
 
-/** Stores to a frame with one of these take the slow path. */
+/** Stores to a frame with one of these, beside WRITABLE, take the slow path. */
 export const P2M_HOOKED: u32 = P2M_CODE | P2M_LOG_DIRTY | P2M_COW;
 const FRAME_MASK: u32 = 0xfffff000;
 /** The host is asked to refill the list of spare frames when fewer are left. */

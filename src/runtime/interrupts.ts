@@ -15,6 +15,7 @@ import {
 import { deliver, KIND_INT, settle } from './exceptions';
 import {
   CPU_CPL,
+  CPU_DR,
   CPU_NMI_BLOCKED,
   EFLAGS_AC,
   EFLAGS_ID,
@@ -58,8 +59,10 @@ import { check_return_code, check_target, finish_transfer, load_code } from './t
 
 /** CF PF AF ZF SF TF DF OF NT: what any IRET or POPF may change. */
 export const FLAGS_ANY: u32 = 0x4dd5;
-/** Above bit 15, what any 32- or 64-bit IRET may change. */
+/** Above bit 15, what any 32- or 64-bit IRET may change. RF: see `set_returned`. */
 const FLAGS_WIDE: u32 = EFLAGS_RF | EFLAGS_AC | EFLAGS_ID;
+/** Enable bits of the four breakpoints in DR7. */
+const DR7_ENABLES: u32 = 0xff;
 /** What only privilege level 0 may change. */
 const FLAGS_RING0: u32 = EFLAGS_IOPL;
 const FLAGS_RING0_WIDE: u32 = EFLAGS_VIF | EFLAGS_VIP;
@@ -86,6 +89,15 @@ function return_by_mode(cpu: u32, bytes: u32, next: u64): u32 {
   return return_protected(cpu, bytes);
 }
 
+/**
+ * Loads the popped flags under `mask`. RF holds for one instruction and is seen by instruction breakpoints only,
+ * so it is dropped here when there are none; no other instruction then has to clear it (SDM vol.3 17.3.1.1).
+ */
+function set_returned(cpu: u32, flags: u32, mask: u32): void {
+  const rf: u32 = load<u32>(cpu + CPU_DR + 7 * 8) & DR7_ENABLES ? 0 : EFLAGS_RF;
+  set_rflags(cpu, ((rflags(cpu) & ~mask) | (flags & mask)) & ~rf);
+}
+
 /** Real mode, and virtual-8086 mode with IOPL 3. */
 function return_real(cpu: u32, bytes: u32): u32 {
   const v86 = v86_mode(cpu);
@@ -102,7 +114,7 @@ function return_real(cpu: u32, bytes: u32): u32 {
   const sp_mask = stack_mask(cpu);
   set_sp(cpu, sp_mask, (gpr(cpu, RSP) + bytes * 3) & sp_mask);
   load_real_segment(cpu, SEG_CS, sel);
-  set_rflags(cpu, (rflags(cpu) & ~mask) | (flags & mask));
+  set_returned(cpu, flags, mask);
   finish_transfer(cpu, rip);
   return 0;
 }
@@ -149,7 +161,7 @@ function return_protected(cpu: u32, bytes: u32): u32 {
   if (check_target(cpu, lo, hi, rip, 0) || set_accessed(cpu, at, hi)) return 1;
 
   const mask = return_flags(cpu, bytes);
-  set_rflags(cpu, (rflags(cpu) & ~mask) | (flags & mask));
+  set_returned(cpu, flags, mask);
   if (full) {
     finish_outer(cpu, sel, lo, hi, ss, outer_lo, outer_hi, sp, rip);
     return 0;
@@ -172,7 +184,7 @@ function return_v86(cpu: u32, rip: u64, cs: u32, flags: u32): u32 {
   if (pop_fault) return 1;
   if (rip > 0xffff) return raise(cpu, EXC_GP, 0);
   const mask = return_flags(cpu, 4) | EFLAGS_VM;
-  set_rflags(cpu, (rflags(cpu) & ~mask) | (flags & mask));
+  set_returned(cpu, flags, mask);
   store<u32>(cpu + CPU_CPL, 3);
   load_real_segment(cpu, SEG_CS, cs & 0xffff);
   load_real_segment(cpu, SEG_SS, ss & 0xffff);

@@ -83,10 +83,15 @@ function alignment(n: u32): u32 {
   return n >= 4 ? 3 : n - 1;
 }
 
+function count_slow(cpu: u32): void {
+  store<u64>(cpu + CPU_N_SLOW, load<u64>(cpu + CPU_N_SLOW) + 1);
+}
+
 /** An access within one page, already translated. */
 function single(cpu: u32, n: u32, kind: u32): u32 {
   const bounce = cpu + CPU_BOUNCE;
   if (t_host && (kind == READ || (t_flags & (P2M_WRITABLE | P2M_HOOKED)) == P2M_WRITABLE)) return t_host;
+  count_slow(cpu);
   const gpa = t_gpa;
   if (t_host) {
     const to = prepare_store(cpu, gpa, n);
@@ -112,6 +117,7 @@ function crossing(cpu: u32, va: u64, n: u32, ctx: u32, kind: u32): u32 {
   const gpa = t_gpa;
   if (translate(cpu, next, ctx, kind != READ)) return 0;
   const gpa2 = t_gpa;
+  count_slow(cpu);
   const bounce = cpu + CPU_BOUNCE;
   if (kind != WRITE) {
     phys_read(cpu, gpa, bounce, first);
@@ -128,7 +134,6 @@ function crossing(cpu: u32, va: u64, n: u32, ctx: u32, kind: u32): u32 {
 /** `n` (1-64) bytes at `va` in an access context. Host address, or 0 after recording a fault. */
 function access(cpu: u32, address: u64, n: u32, ctx: u32, kind: u32, stack: bool): u32 {
   const va = long_mode(cpu) ? address : address & 0xffffffff;
-  store<u64>(cpu + CPU_N_SLOW, load<u64>(cpu + CPU_N_SLOW) + 1);
   store<u32>(cpu + CPU_BOUNCE_SIZE, 0);
   store<u64>(cpu + CPU_BOUNCE_VA, va);
   if (n > MAX_SIZE || !canonical(va) || !canonical(va + n - 1)) {

@@ -247,7 +247,17 @@ describe('long mode', () => {
     m.rsp += 8n;
     expect(m.call('interrupt_return', 64, 0n)).toBe(0);
     expect([m.get('rip'), m.rsp, m.sel('ss')]).toEqual([0x5000n, BigInt(STACK0 - 3), DS0]);
-    expect(m.rflags).toBe(0x302 | EFLAGS.AC | RF);
+    expect(m.rflags).toBe(0x302 | EFLAGS.AC);
+  });
+
+  it('keeps RF over IRETQ when a breakpoint is enabled', () => {
+    const m = longMachine(0);
+    m.set('dr', 0x402n, 7);
+    longGate(m, EXC.UD);
+    expect(raise(m, EXC.UD)).toBe(0);
+    expect(m.rflags & RF).toBe(0);
+    expect(m.call('interrupt_return', 64, 0n)).toBe(0);
+    expect(m.rflags).toBe(0x202 | RF);
   });
 
   it('enters level 0 with a null SS and goes back to level 3', () => {
