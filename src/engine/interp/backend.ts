@@ -15,11 +15,10 @@ import {
   type Width,
 } from '../../isa/ops.ts';
 import { type Operand, sizeBits } from '../../isa/row.ts';
-import { VECTOR_OPS } from '../../isa/vector-ops.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FuncType, FunctionBuilder } from '../../wasm/module.ts';
 import { memoryOperand, type Shape } from '../shape.ts';
-import { PureWasm } from './pure.ts';
+import { VectorWasm } from './pure.ts';
 
 type Expr = x.Expr;
 /** Type of a handler. */
@@ -46,7 +45,7 @@ function slotOf(o: Operand): number {
 const LOAD: Readonly<Record<Width, x.LoadOp>> = { 8: 'i64_8u', 16: 'i64_16u', 32: 'i64_32u', 64: 'i64' };
 const STORE: Readonly<Record<Width, x.StoreOp>> = { 8: 'i64_8', 16: 'i64_16', 32: 'i64_32', 64: 'i64' };
 
-export class HandlerOps extends PureWasm implements Ops<Expr> {
+export class HandlerOps extends VectorWasm implements Ops<Expr> {
   readonly w: Width;
   readonly asize: 16 | 32 | 64;
   readonly stack: 16 | 32 | 64;
@@ -370,29 +369,7 @@ export class HandlerOps extends PureWasm implements Ops<Expr> {
     this.left = true;
   }
 
-  // --- vectors ---------------------------------------------------------------------------------------------
-  vec(op: string, ...args: Expr[]): Expr {
-    const spec = VECTOR_OPS.get(op);
-    if (!spec) throw new Error(`no vector operation ${op} in src/isa/vector-ops.ts`);
-    const types = [...spec.params];
-    const converted = args.map((a, i) => (types[i] === 'i' ? x.wrap(a) : types[i] === 'l' ? i64(a) : a));
-    const type = spec.result === 'v' ? 'v128' : spec.result === 'i' ? 'i32' : 'i64';
-    return x.inst(type, [0xfd, ...x.uleb(spec.opcode)], ...converted);
-  }
-  vk(n: bigint): Expr {
-    return x.v128Const(n);
-  }
-  lane(w: Width, v: Expr, i: number): Expr {
-    const op = { 8: 0x16, 16: 0x19, 32: 0x1b, 64: 0x1d }[w];
-    return i64(x.inst(w === 64 ? 'i64' : 'i32', [0xfd, op, i], v));
-  }
-  withLane(w: Width, v: Expr, i: number, value: Expr): Expr {
-    const op = { 8: 0x17, 16: 0x1a, 32: 0x1c, 64: 0x1e }[w];
-    return x.inst('v128', [0xfd, op, i], v, w === 64 ? i64(value) : x.wrap(value));
-  }
-  shuffle(a: Expr, b: Expr, bytes: readonly number[]): Expr {
-    return x.inst('v128', [0xfd, 13, ...bytes], a, b);
-  }
+  // --- vector registers ------------------------------------------------------------------------------------
   xmm(r: number): Expr {
     return this.f.let(x.load('v128', this.cpu, CPU.ymm! + r * 32));
   }

@@ -1,5 +1,6 @@
 /** The operations on values alone as WebAssembly expressions. Booleans may be i32; they are extended where 64 bits are meant. */
 import type { PureOps, Width } from '../../isa/ops.ts';
+import { VECTOR_OPS } from '../../isa/vector-ops.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
 
@@ -104,5 +105,31 @@ export class PureWasm implements PureOps<Expr> {
   /** A condition as an i32 that is non-zero when the value is. */
   protected truth(c: Expr): Expr {
     return c.type === 'i32' ? c : x.compare('ne', c, x.i64Const(0n));
+  }
+}
+
+/** The vector operations too. */
+export class VectorWasm extends PureWasm {
+  vec(op: string, ...args: Expr[]): Expr {
+    const spec = VECTOR_OPS.get(op);
+    if (!spec) throw new Error(`no vector operation ${op} in src/isa/vector-ops.ts`);
+    const types = [...spec.params];
+    const converted = args.map((a, i) => (types[i] === 'i' ? x.wrap(a) : types[i] === 'l' ? i64(a) : a));
+    const type = spec.result === 'v' ? 'v128' : spec.result === 'i' ? 'i32' : 'i64';
+    return x.inst(type, [0xfd, ...x.uleb(spec.opcode)], ...converted);
+  }
+  vk(n: bigint): Expr {
+    return x.v128Const(n);
+  }
+  lane(w: Width, v: Expr, i: number): Expr {
+    const op = { 8: 0x16, 16: 0x19, 32: 0x1b, 64: 0x1d }[w];
+    return i64(x.inst(w === 64 ? 'i64' : 'i32', [0xfd, op, i], v));
+  }
+  withLane(w: Width, v: Expr, i: number, value: Expr): Expr {
+    const op = { 8: 0x17, 16: 0x1a, 32: 0x1c, 64: 0x1e }[w];
+    return x.inst('v128', [0xfd, op, i], v, w === 64 ? i64(value) : x.wrap(value));
+  }
+  shuffle(a: Expr, b: Expr, bytes: readonly number[]): Expr {
+    return x.inst('v128', [0xfd, 13, ...bytes], a, b);
   }
 }
