@@ -2,18 +2,22 @@
  * The PC's board: devices at their addresses, wired to the interrupt controllers. It knows nothing of the CPU but
  * the lines that go to it.
  */
+import { AcpiPm } from '../devices/acpi-pm.ts';
 import { ApicBus } from '../devices/apic-bus.ts';
 import { type BusEvent, MmioBus, PortBus } from '../devices/bus.ts';
 import type { HostClock } from '../devices/clock.ts';
 import { DebugPorts } from '../devices/debug-ports.ts';
 import type { CancelTimer, Clock, IrqLine } from '../devices/device.ts';
+import { I8042 } from '../devices/i8042.ts';
 import { IoApic } from '../devices/io-apic.ts';
 import { LocalApic } from '../devices/local-apic.ts';
+import { PciHost } from '../devices/pci-host.ts';
 import { PicPair } from '../devices/pic8259.ts';
 import { Pit8254 } from '../devices/pit8254.ts';
+import { RtcCmos } from '../devices/rtc-cmos.ts';
 import { Serial16550 } from '../devices/serial16550.ts';
 import { TSC_HZ } from '../hv/cpu-model.ts';
-import { IO_APIC_BASE, IO_APIC_ID, IRQ, type MemoryMap, PIT_GSI, PORT } from './memory-map.ts';
+import { IO_APIC_BASE, IO_APIC_ID, IRQ, type MemoryMap, PIT_GSI, PORT, RAM_ABOVE_4G_BASE } from './memory-map.ts';
 
 /** How the board ended the machine. */
 export type BoardEnd =
@@ -40,12 +44,18 @@ export class Board {
   readonly ioApic: IoApic;
   readonly pic: PicPair;
   readonly serial: Serial16550;
+  readonly rtc: RtcCmos;
+  readonly pm: AcpiPm;
+  readonly pci: PciHost;
+  readonly keyboardController: I8042;
   /** An interrupt request to the vCPU may have come or gone. */
   onInterruptChange: () => void = () => {};
   onNmi: () => void = () => {};
   /** A timer was set for `deadline` (ns). */
   onTimerSet: (deadline: bigint) => void = () => {};
   onEnd: (end: BoardEnd) => void = () => {};
+  /** The A20 gate changed: false forces address bit 20 to zero. */
+  onA20: (open: boolean) => void = () => {};
 
   constructor(o: BoardOptions) {
     this.clock = o.clock;
@@ -81,9 +91,44 @@ export class Board {
       onExit: (value) => this.onEnd({ kind: 'debug-exit', value }),
     });
     const pit = new Pit8254({ base: PORT.pit, portB: PORT.systemControlB, irq: this.pitLine(), clock });
-    for (const device of [this.pic, pit, this.serial, debug]) this.ports.register(device);
+    this.rtc = new RtcCmos({ base: PORT.rtc, irq: this.isaLine(IRQ.rtc), clock, wallMs: o.wallClockMs });
+    this.rtc.setMemorySize(o.map.lowRamEnd, o.map.highRamEnd - RAM_ABOVE_4G_BASE);
+    this.pm = this.makePowerManagement(clock);
+    this.pci = new PciHost({ base: PORT.pciConfigAddress, onReset: () => this.reset() });
+    this.keyboardController = this.makeKeyboardController();
+    const { pic, serial, rtc, pm, pci, keyboardController } = this;
+    for (const device of [pic, pit, serial, rtc, pm, pci, keyboardController, debug]) this.ports.register(device);
     for (const device of [this.apic, this.ioApic]) this.mmio.register(device);
     if (o.trace) this.traceTo(o.trace);
+  }
+
+  private makePowerManagement(clock: Clock): AcpiPm {
+    return new AcpiPm({
+      eventBase: PORT.pm1aEvent,
+      controlBase: PORT.pm1aControl,
+      timerBase: PORT.pmTimer,
+      gpeBase: PORT.gpe0,
+      sci: this.isaLine(IRQ.sci),
+      clock,
+      onPowerOff: () => this.onEnd({ kind: 'poweroff' }),
+    });
+  }
+
+  private makeKeyboardController(): I8042 {
+    return new I8042({
+      dataPort: PORT.i8042Data,
+      commandPort: PORT.i8042Command,
+      portA: PORT.systemControlA,
+      keyboardIrq: this.isaLine(IRQ.keyboard),
+      mouseIrq: this.isaLine(IRQ.mouse),
+      onA20: (open) => this.onA20(open),
+      onReset: () => this.reset(),
+    });
+  }
+
+  /** A guest asked for a reset by one of the PC's ways. */
+  private reset(): void {
+    this.onEnd({ kind: 'reset' });
   }
 
   /** The clock, telling the vCPU's loop of every timer so that a running slice does not go past it. */

@@ -13,7 +13,7 @@ import { ROWS } from '../isa/rows.ts';
 import { writeAcpiTables } from './acpi/tables.ts';
 import { Board, type BoardEnd } from './board.ts';
 import { MachineError } from './errors.ts';
-import { loadKernel } from './loaders/index.ts';
+import { type BootMethod, loadKernel } from './loaders/index.ts';
 import { createMemoryMap } from './memory-map.ts';
 import { VcpuBridge } from './vcpu-bridge.ts';
 
@@ -26,6 +26,8 @@ export interface MachineOptions {
   readonly initrd?: Uint8Array | undefined;
   /** Kernel command line. */
   readonly append: string;
+  /** How to boot. Default: `auto`, which looks at the file. */
+  readonly boot?: BootMethod | undefined;
   readonly engine: 'interp' | 'auto';
   /** Name of a CPU model. */
   readonly cpu: string;
@@ -118,6 +120,7 @@ export class Machine {
       commandLine: o.append,
       map,
       rsdp,
+      method: o.boot,
     });
     vcpu.setSregs(boot.sregs);
     vcpu.setRegs(boot.regs);

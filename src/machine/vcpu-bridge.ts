@@ -12,6 +12,8 @@ const IA32_ARCH_CAPABILITIES = 0x10a;
 const IA32_TSC_DEADLINE = 0x6e0;
 const X2APIC_FIRST = 0x800;
 const X2APIC_LAST = 0x8ff;
+const ALL_ADDRESS_BITS = 0xffff_ffff_ffff_ffffn;
+const A20_BIT = 1n << 20n;
 const APIC_BASE_ENABLE = 1n << 11n;
 
 export class VcpuBridge implements VcpuHost {
@@ -30,6 +32,10 @@ export class VcpuBridge implements VcpuHost {
     const { apic, clock } = this.board;
     this.board.onInterruptChange = () => vcpu.setInterruptPending(apic.pending);
     this.board.onNmi = () => vcpu.nmi();
+    this.board.onA20 = (open) => {
+      this.view.setBigUint64(vcpu.cpu + CPU.a20_mask!, open ? ALL_ADDRESS_BITS : ALL_ADDRESS_BITS & ~A20_BIT, true);
+      vcpu.runtime.flush_all(vcpu.cpu);
+    };
     this.board.onTimerSet = (deadline) => {
       if (deadline <= clock.now() + 1_000_000n) vcpu.requestExit();
     };

@@ -1,6 +1,6 @@
 // What the run command needs of a machine. The machine layer provides it; tests provide stand-ins.
 
-import type { EngineName } from './options.ts';
+import type { BootMethodName, EngineName } from './options.ts';
 
 /** How a machine is built. */
 export interface MachineOptions {
@@ -10,6 +10,8 @@ export interface MachineOptions {
   readonly initrd?: Uint8Array;
   /** Kernel command line. */
   readonly append: string;
+  /** How to boot. */
+  readonly boot?: BootMethodName;
   readonly engine: EngineName;
   /** Name of a CPU model. */
   readonly cpu: string;

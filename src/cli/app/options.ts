@@ -11,6 +11,10 @@ export const maxMemory = MAX_RAM;
 export const engines = ['interp', 'auto'] as const;
 export type EngineName = (typeof engines)[number];
 
+/** How to boot, as the machine knows it; stated here too because help must not load the machine. */
+export const bootMethods = ['auto', 'bzimage', 'elf', 'pvh', 'multiboot'] as const;
+export type BootMethodName = (typeof bootMethods)[number];
+
 const unitShift = { '': 0, K: 10, M: 20, G: 30 } as const;
 
 /** Writes a size in the largest unit that keeps it whole. */

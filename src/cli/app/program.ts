@@ -3,7 +3,17 @@
 import { Command, CommanderError, Option } from 'commander';
 import packageJson from '../../../package.json' with { type: 'json' };
 import { exitCode, UsageError } from './errors.ts';
-import { engines, formatSize, logItems, maxMemory, minMemory, parseLog, parseMemory, parseTimeout } from './options.ts';
+import {
+  bootMethods,
+  engines,
+  formatSize,
+  logItems,
+  maxMemory,
+  minMemory,
+  parseLog,
+  parseMemory,
+  parseTimeout,
+} from './options.ts';
 import type { RunOptions } from './run.ts';
 
 const mainHelp = `
@@ -78,6 +88,11 @@ function addRun(program: Command, done: (code: number) => void): void {
     .option('--append <words>', 'kernel command line')
     .addOption(
       new Option('--memory <size>', `guest memory, ${size}`).argParser(parseMemory).default(512 * 2 ** 20, '512M'),
+    )
+    .addOption(
+      new Option('--boot <method>', 'boot protocol; elf and pvh unpack a bzImage on the host')
+        .choices(bootMethods)
+        .default('auto'),
     )
     .addOption(new Option('--engine <name>', 'what runs the instructions').choices(engines).default('auto'))
     .addOption(new Option('--timeout <seconds>', 'stop the guest after this time, exit 124').argParser(parseTimeout))

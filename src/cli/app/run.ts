@@ -5,7 +5,7 @@ import { SerialConsole, type Streams } from './console.ts';
 import type { MachineFactory, MachineLike, MachineOptions, Outcome } from './contract.ts';
 import { exitCode, HostError, UsageError } from './errors.ts';
 import { defaultCommandLine } from './kernel.ts';
-import { type EngineName, formatSize } from './options.ts';
+import { type BootMethodName, type EngineName, formatSize } from './options.ts';
 import { onEndingSignal } from './signals.ts';
 
 /** Options of the command line, parsed. */
@@ -14,6 +14,7 @@ export interface RunOptions {
   readonly kernel?: string;
   readonly initrd?: string;
   readonly append?: string;
+  readonly boot?: BootMethodName;
   readonly memory: number;
   readonly engine: EngineName;
   /** Seconds. */
@@ -146,6 +147,7 @@ export async function runMachine(
     machine = await (await loading).create({
       ...guest,
       append: defaultCommandLine(guest.kernel, options.append),
+      ...(options.boot && { boot: options.boot }),
       memory: options.memory,
       engine: options.engine,
       cpu: options.cpu,

@@ -17,7 +17,7 @@ import { extractVmlinux } from './vmlinux-extract.ts';
 
 export { LoadError, type LoadErrorCode, MachineError } from '../errors.ts';
 export type { BootState } from './boot-state.ts';
-export type { BootMethod } from './load-request.ts';
+export { BOOT_METHODS, type BootMethod } from './load-request.ts';
 export { extractVmlinux } from './vmlinux-extract.ts';
 
 /** What `loadKernel` is given. */

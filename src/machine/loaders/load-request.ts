@@ -8,7 +8,8 @@ import { describeSize, HIGH_MEMORY_BASE, isUsableRam, type MemoryMap, PAGE_SIZE 
 import { BOOT_DATA } from './boot-state.ts';
 
 /** How to boot: `auto` looks at the file. */
-export type BootMethod = 'auto' | 'bzimage' | 'elf' | 'pvh' | 'multiboot';
+export const BOOT_METHODS = ['auto', 'bzimage', 'elf', 'pvh', 'multiboot'] as const;
+export type BootMethod = (typeof BOOT_METHODS)[number];
 
 /** A kernel and what goes with it. */
 export interface LoadRequest {
