@@ -86,10 +86,16 @@ export function shapeOf(insn: Insn, rowId: number): Shape {
   let ea: EaForm = 'none';
   if (insn.mem) {
     if (usesOffset(row)) ea = 'full';
-    else ea = needsAgen(insn) || (insn.mem.index === undefined && insn.mem.seg < 4) ? 'plain' : 'full';
+    else ea = isPlain(insn) ? 'plain' : 'full';
   }
   const asize = row.asize || usesOffset(row) ? insn.asize : env === 'long' ? 64 : 32;
   return { row, rowId, w: insn.w, asize, env, ea, rep: row.rep ? insn.rep : 'none' };
+}
+
+/** Base and displacement are all there is to the address, or nothing asks for it. */
+function isPlain(insn: Insn): boolean {
+  const m = insn.mem;
+  return needsAgen(insn) || (insn.row.noAccess ?? false) || (m?.index === undefined && (m?.seg ?? 0) < 4);
 }
 
 /** The address is computed (and checked against its segment) by a record of its own. */

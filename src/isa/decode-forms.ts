@@ -16,6 +16,12 @@ export interface Form<R> {
   readonly owns66: boolean;
   /** In 64-bit mode the operand size is 64: 0 no, 1 unless 66 is there, 2 always. */
   readonly size64: 0 | 1 | 2;
+  /** The row has a VEX prefix and VEX.vvvv names one of its operands; without such an operand vvvv must be 1111b. */
+  readonly usesVvvv: boolean;
+  /** VEX.W is the operand size. */
+  readonly vexSize: boolean;
+  /** The index of the memory operand is a vector register. */
+  readonly vsib: boolean;
   /** Row to take instead when REX.B is set, for rows with `noRexB`. */
   readonly withRexB: Form<R> | 'none' | undefined;
 }
@@ -35,7 +41,11 @@ export const PREFIX_F2 = 3;
 /** Index into the node table: bits 0 long mode, 1-2 prefix class, 3-10 opcode, 11-12 map. */
 export const nodeIndex = (map: number, opcode: number, prefix: number, long: boolean): number =>
   (map << 11) | (opcode << 3) | (prefix << 1) | (long ? 1 : 0);
-const NODES = 4 << 11;
+const LEGACY_NODES = 4 << 11;
+/** The same for VEX: bits 0-2 as above, 3 W, 4 L, 5-12 opcode, then map 1-3; behind the others. */
+export const vexIndex = (map: number, opcode: number, l: number, w: number, prefix: number, long: boolean): number =>
+  LEGACY_NODES + (((map - 1) << 13) | (opcode << 5) | (l << 4) | (w << 3) | (prefix << 1) | (long ? 1 : 0));
+const NODES = LEGACY_NODES + (3 << 13);
 
 /** Which values of ModRM.mod the operands allow: memory only, register only, or both. */
 function modrmShape(row: Row): 'mem' | 'reg' | 'any' {
@@ -61,6 +71,12 @@ function acceptsPrefix(row: Row, prefix: number): boolean {
     case 'F2':
       return prefix === PREFIX_F2;
   }
+}
+
+function acceptsVex(row: Row, l: number, w: number): boolean {
+  const { vex } = row.enc;
+  if (!vex || (vex.l !== 'any' && vex.l !== l)) return false;
+  return vex.w === 'any' || vex.w === 'size' || vex.w === w;
 }
 
 function acceptsModrm(row: Row, byte: number): boolean {
@@ -94,10 +110,10 @@ export interface FormTable<R> {
 
 /** Builds the table. `reader` makes the operand reader of a row's operand `i`. */
 export function makeForms<R>(rows: readonly Row[], reader: (row: Row, i: number) => R): FormTable<R> {
-  const byOpcode = new Map<number, Row[]>();
+  const byOpcode = new Map<string, Row[]>();
   for (const row of rows) {
     for (let r = 0; r < (row.enc.plusR ? 8 : 1); r++) {
-      const key = (row.enc.map << 8) | (row.enc.opcode + r);
+      const key = `${row.enc.vex ? 'vex' : ''} ${row.enc.map} ${row.enc.opcode + r}`;
       const list = byOpcode.get(key);
       if (list) list.push(row);
       else byOpcode.set(key, [row]);
@@ -114,6 +130,9 @@ export function makeForms<R>(rows: readonly Row[], reader: (row: Row, i: number)
       modrm: row.enc.modrm,
       registerOnly: row.operands.some((op) => op.where === 'C' || op.where === 'D'),
       owns66: row.enc.prefix === '66',
+      usesVvvv: row.operands.some((op) => op.where === 'H' || op.where === 'B'),
+      vexSize: row.enc.vex?.w === 'size',
+      vsib: row.operands.some((op) => op.where === 'K'),
       size64: row.size64 === 'f64' ? 2 : row.size64 === 'd64' ? 1 : 0,
       withRexB,
     };
@@ -145,10 +164,17 @@ export function makeForms<R>(rows: readonly Row[], reader: (row: Row, i: number)
   const nodes: (Node<R> | undefined)[] = new Array(NODES).fill(undefined);
   for (const [key, list] of byOpcode) {
     list.sort((a, b) => specificity(b) - specificity(a));
-    for (let i = 0; i < 8; i++) {
+    const map = list[0]!.enc.map;
+    const opcode = Number(key.split(' ')[2]);
+    const isVex = list[0]!.enc.vex !== undefined;
+    for (let i = 0; i < (isVex ? 32 : 8); i++) {
       const long = (i & 1) !== 0;
-      const fits = list.filter((r) => acceptsPrefix(r, i >> 1) && !(long ? r.no64 : r.only64));
-      nodes[nodeIndex(key >> 8, key & 0xff, i >> 1, long)] = node(fits);
+      const prefix = (i >> 1) & 3;
+      const [w, l] = [(i >> 3) & 1, i >> 4];
+      const fits = list.filter(
+        (r) => acceptsPrefix(r, prefix) && !(long ? r.no64 : r.only64) && (!isVex || acceptsVex(r, l, w)),
+      );
+      nodes[isVex ? vexIndex(map, opcode, l, w, prefix, long) : nodeIndex(map, opcode, prefix, long)] = node(fits);
     }
   }
   return { nodes, conflicts: [...conflicts] };

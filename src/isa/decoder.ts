@@ -3,7 +3,7 @@
  * prefixes, ModRM, SIB, displacements and immediates. Operands that are registers or memory are shared objects,
  * so that an instruction costs little more than its Insn.
  */
-import { type Form, makeForms, type Node, nodeIndex } from './decode-forms.ts';
+import { type Form, makeForms, type Node, nodeIndex, vexIndex } from './decode-forms.ts';
 import type { CodeMode, DecodeFailure, Insn, MemRef, OperandValue, RegClass } from './insn.ts';
 import { SEG } from './layout.ts';
 import type { MemWidth, Width } from './ops.ts';
@@ -65,6 +65,16 @@ class State {
   asize: 16 | 32 | 64 = 32;
   opcode = 0;
   modrm = 0;
+  /** VEX: register in vvvv, and whether vvvv was 1111b; L and W; map of the opcode; 0 for no VEX prefix. */
+  vvvv = 0;
+  vvvvFree = true;
+  vexL = 0;
+  vexW = 0;
+  vexMap = 0;
+  /** The index register is a vector register: index 4 is one too. */
+  vsib = false;
+  /** That register, or -1 when ModRM has no SIB byte. */
+  vectorIndex = -1;
   mem: MemRef | undefined = undefined;
 
   /** Next byte; past the limit 0, which `pos > limit` tells afterwards. */
@@ -108,6 +118,8 @@ class State {
     this.lock = false;
     this.override = -1;
     this.modrm = 0;
+    this.vexMap = 0;
+    this.vsib = false;
     this.mem = undefined;
   }
 
@@ -136,7 +148,34 @@ class State {
     else if (!this.long) this.override = (byte >> 3) & 3; // in 64-bit mode es, cs, ss and ds overrides do nothing
   }
 
+  /** Whether C4 or C5, just read, starts a VEX prefix: outside 64-bit mode only before what would be mod = 3. */
+  startsVex(opcode: number): boolean {
+    if (opcode !== 0xc4 && opcode !== 0xc5) return false;
+    return this.long || (this.pos < this.limit && this.bytes[this.pos]! >= 0xc0);
+  }
+
+  /**
+   * Reads the VEX prefix whose first byte was `first`; returns its mandatory prefix as a prefix class, or -1 when it
+   * is not valid. SDM vol.2 figure 2-9, all fields but L, m and p inverted:
+   *   C5: R vvvv L pp     C4: R X B mmmmm, W vvvv L pp
+   */
+  vexPrefix(first: number): number {
+    if (this.has66 || this.repeat !== 0 || this.lock || this.rex !== 0) return -1;
+    const one = this.u8();
+    const two = first === 0xc5 ? one : this.u8();
+    const map = first === 0xc5 ? 1 : one & 31;
+    const rxb = first === 0xc5 ? (~one >> 5) & REX_R : (~one >> 5) & (REX_R | REX_X | REX_B);
+    this.vexW = first === 0xc5 ? 0 : two >> 7;
+    this.vexL = (two >> 2) & 1;
+    this.vvvvFree = (two & 0x78) === 0x78;
+    this.vvvv = (~two >> 3) & (this.long ? 15 : 7);
+    this.rex = this.long ? rxb | (this.vexW << 3) : 0;
+    this.vexMap = map >= 1 && map <= 3 ? map : 0;
+    return this.vexMap === 0 ? -1 : two & 3;
+  }
+
   operandSize(mode: CodeMode, form: Form<Reader>): Width {
+    if (this.vexMap !== 0) return form.vexSize && this.rex & REX_W ? 64 : 32;
     const has66 = this.has66 && !form.owns66;
     if (mode.code === 64) {
       if (this.rex & REX_W || form.size64 === 2) return 64;
@@ -169,7 +208,7 @@ class State {
       const sib = this.u8();
       scale = sib >> 6;
       index = ((sib >> 3) & 7) | (this.rex & REX_X ? 8 : 0);
-      if (index === 4) index = undefined;
+      if (index === 4 && !this.vsib) index = undefined;
       base = sib & 7;
       if (base === 5 && mod === 0) base = undefined;
     } else if (base === 5 && mod === 0) {
@@ -178,12 +217,14 @@ class State {
     }
     const disp = mod === 1 ? this.s8() : mod === 2 || base === undefined ? this.s32() : 0;
     if (base !== undefined && this.rex & REX_B) base |= 8;
+    if (this.vsib) this.vectorIndex = index ?? -1;
     return this.ref(base, index, scale, disp, ripRelative);
   }
 
   ref(base: number | undefined, index: number | undefined, scale: number, disp: number, ripRelative: boolean): MemRef {
     const stack = base === 4 || base === 5;
     const seg = this.override >= 0 ? this.override : stack ? SEG.ss : SEG.ds;
+    if (this.vsib) return { base, index: undefined, scale, disp: BigInt(disp), ripRelative, seg };
     return { base, index, scale: index === undefined ? 0 : scale, disp: BigInt(disp), ripRelative, seg };
   }
 }
@@ -201,6 +242,7 @@ const SEGMENT = registers('seg', 16, 6);
 const CONTROL = registers('cr', 64, 16);
 const DEBUG = registers('dr', 64, 8);
 const XMM = registers('xmm', 128, 16);
+const YMM = registers('xmm', 256, 16);
 const MM = registers('mm', 64, 8);
 const ST = registers('st', 80, 8);
 type MemOperand = Extract<OperandValue, { kind: 'mem' }>;
@@ -230,6 +272,8 @@ function generalReader(op: Operand): Reader {
       return (s) => general(at(s), s.reg, s.rex);
     case 'R':
       return (s) => general(at(s), s.rm, s.rex);
+    case 'B':
+      return (s) => general(at(s), s.vvvv, s.rex);
     case 'Z':
       return (s) => general(at(s), (s.opcode & 7) | (s.rex & REX_B ? 8 : 0), s.rex);
     case 'fixed':
@@ -250,6 +294,7 @@ const EXISTING_CR = 0b1_0001_1101;
 /** Readers for operands in registers of other files. */
 function registerReader(op: Operand): Reader {
   const memory = MEMORY[sizeBits(op.size, 32, false)];
+  const xmm = op.size === 'qq' ? YMM : XMM;
   switch (op.where) {
     case 'S': // CS cannot be loaded by MOV
       return (s) => (op.write && (s.modrm & 0x38) === 8 ? undefined : SEGMENT[(s.modrm >> 3) & 7]);
@@ -258,11 +303,17 @@ function registerReader(op: Operand): Reader {
     case 'D':
       return (s) => DEBUG[s.reg];
     case 'V':
-      return (s) => XMM[s.reg];
+      return (s) => xmm[s.reg];
     case 'U':
-      return (s) => XMM[s.rm];
+      return (s) => xmm[s.rm];
     case 'W':
-      return (s) => (s.mem ? memory : XMM[s.rm]);
+      return (s) => (s.mem ? memory : xmm[s.rm]);
+    case 'H':
+      return (s) => xmm[s.vvvv];
+    case 'L':
+      return (s) => xmm[(s.u8() >> 4) & (s.long ? 15 : 7)];
+    case 'K':
+      return (s) => (validGather(s) ? xmm[s.vectorIndex] : undefined);
     case 'P':
       return (s) => MM[(s.modrm >> 3) & 7];
     case 'N':
@@ -272,6 +323,12 @@ function registerReader(op: Operand): Reader {
     default:
       return (s) => ST[s.modrm & 7];
   }
+}
+
+/** A gather needs a SIB byte, and its destination, mask and index must be three registers (SDM vol.2 VGATHER). */
+function validGather(s: State): boolean {
+  const index = s.vectorIndex;
+  return index >= 0 && s.asize !== 16 && index !== s.reg && index !== s.vvvv && s.reg !== s.vvvv;
 }
 
 function immediateReader(op: Operand): Reader {
@@ -329,11 +386,11 @@ function makeReader(row: Row, i: number): Reader {
       return farReader;
     case 'O':
       return offsetReader(op);
-    case 'B':
-    case 'H':
-      throw new Error(`row ${row.name}: operand ${op.text} needs a VEX prefix, which ${row.enc.text} does not have`);
     default:
-      return 'SCDVUWPNQT'.includes(op.where) ? registerReader(op) : generalReader(op);
+      if (!row.enc.vex && 'BHLK'.includes(op.where)) {
+        throw new Error(`row ${row.name}: operand ${op.text} needs a VEX prefix, which ${row.enc.text} does not have`);
+      }
+      return 'SCDVUWHLKPNQT'.includes(op.where) ? registerReader(op) : generalReader(op);
   }
 }
 
@@ -375,19 +432,31 @@ export function makeDecoder(rows: readonly Row[], features?: ReadonlySet<string>
   const decode = (bytes: Uint8Array, at: number, end: number, mode: CodeMode): Insn | DecodeFailure => {
     s.begin(bytes, at, end, mode.code === 64);
     let map = 0;
+    let prefix = -1;
     let opcode = s.prefixes();
-    if (opcode === 0x0f) {
+    if (s.startsVex(opcode)) {
+      prefix = s.vexPrefix(opcode);
+      if (s.pos > s.limit) return short(at);
+      if (prefix < 0) return UD;
+      opcode = s.u8();
+    } else if (opcode === 0x0f) {
       opcode = s.u8();
       map = escapeMap(opcode);
       if (map > 1) opcode = s.u8();
     }
     if (s.pos > s.limit) return short(at);
     s.opcode = opcode;
-    const prefix = s.repeat === 0 ? (s.has66 ? 1 : 0) : s.repeat === 0xf3 ? 2 : 3;
-    const node = nodes[nodeIndex(map, opcode, prefix, s.long)];
+    if (prefix < 0) prefix = s.repeat === 0 ? (s.has66 ? 1 : 0) : s.repeat === 0xf3 ? 2 : 3;
+    const index =
+      s.vexMap === 0
+        ? nodeIndex(map, opcode, prefix, s.long)
+        : vexIndex(s.vexMap, opcode, s.vexL, s.vexW, prefix, s.long);
+    const node = nodes[index];
     const form = node && choose(node, s);
     if (s.pos > s.limit) return short(at);
-    if (!form) return UD;
+    if (!form || (s.vexMap !== 0 && !form.usesVvvv && !s.vvvvFree)) return UD;
+    s.vsib = form.vsib;
+    s.vectorIndex = -1;
     s.asize = mode.code === 64 ? (s.has67 ? 32 : 64) : (mode.code === 32) !== s.has67 ? 32 : 16;
     s.w = s.operandSize(mode, form);
     if (form.modrm && s.modrm < 0xc0 && !form.registerOnly) s.mem = s.memory();

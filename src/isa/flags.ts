@@ -13,6 +13,8 @@ export interface FlagRecipe {
   cf<V>(s: PureOps<V>, w: Width, r: V, x: V, y: V): V;
   af<V>(s: PureOps<V>, w: Width, r: V, x: V, y: V): V;
   of<V>(s: PureOps<V>, w: Width, r: V, x: V, y: V): V;
+  /** Even conditions that are simpler than their flags, by number / 2; undefined: work it out from the flags. */
+  cond?<V>(s: PureOps<V>, w: Width, r: V, x: V, y: V, pair: number): V | undefined;
 }
 
 const bit = <V>(s: PureOps<V>, v: V, n: number): V => s.and(s.shr(v, s.k(BigInt(n))), s.k(1n));
@@ -35,6 +37,14 @@ export const FLAG_RECIPES: readonly FlagRecipe[] = [
     cf: (s, _w, _r, x, y) => s.ltu(x, y),
     af: (s, _w, r, x, y) => nibble(s, r, x, y),
     of: (s, w, r, x, y) => sign(s, w, s.and(s.xor(x, y), s.xor(x, r))),
+    cond: (s, w, _r, x, y, pair) => {
+      if (pair === 1) return s.ltu(x, y);
+      if (pair === 2) return s.eq(x, y);
+      if (pair === 3) return s.eqz(s.ltu(y, x));
+      if (pair === 6) return s.lts(s.sext(w, x), s.sext(w, y));
+      if (pair === 7) return s.eqz(s.lts(s.sext(w, y), s.sext(w, x)));
+      return undefined;
+    },
   },
   {
     name: 'adc',
@@ -56,6 +66,12 @@ export const FLAG_RECIPES: readonly FlagRecipe[] = [
     cf: zero,
     af: zero,
     of: zero,
+    cond: (s, w, r, _x, _y, pair) => {
+      if (pair === 3) return s.eqz(r);
+      if (pair === 6) return s.lts(s.sext(w, r), s.k(0n));
+      if (pair === 7) return s.lts(s.sext(w, r), s.k(1n));
+      return undefined;
+    },
   },
   {
     name: 'inc',
@@ -133,6 +149,13 @@ export function condition<V>(s: PureOps<V>, flag: (f: Flag) => V, cc: number): V
     }
   };
   return cc & 1 ? s.eqz(even()) : even();
+}
+
+/** A condition by a recipe: `condition` with the recipe's own shortcuts. */
+export function recipeCondition<V>(s: PureOps<V>, rec: FlagRecipe, w: Width, r: V, x: V, y: V, cc: number): V {
+  const even = rec.cond?.(s, w, r, x, y, cc >> 1);
+  if (even === undefined) return condition(s, (f) => recipeFlag(s, f, rec, w, r, x, y), cc);
+  return cc & 1 ? s.eqz(even) : even;
 }
 
 /** Names of the conditions in mnemonics (jo, jno, ...). */

@@ -12,6 +12,7 @@
  *          O  memory by absolute offset                  A  far pointer immediate
  *          S  ModRM.reg: segment register                C  control register, D debug register
  *          V  ModRM.reg: xmm      W  ModRM.rm: xmm or memory     U  ModRM.rm: xmm only    H  VEX.vvvv: xmm
+ *          L  bits 4-7 of the immediate: xmm     K  SIB.index: xmm (VSIB; the base and displacement are the M operand)
  *          P  ModRM.reg: mm       Q  ModRM.rm: mm or memory      N  ModRM.rm: mm only
  *          T  ModRM.rm: ST(i)     X  DS:rSI (for the disassembler)  Y  ES:rDI
  *          fixed registers by name: AL AX eAX rAX CL DX 1 (constant)
@@ -21,6 +22,9 @@
  *
  * The encoding is the manual's: `01 /r`, `0F BA /4 ib`, `F3 0F 10 /r`, `B8+r`; mandatory prefixes are NP 66 F3 F2;
  * `NFx` means F2/F3 absent. `/r` and `/0`-`/7` announce a ModRM byte. Immediates follow from the operands.
+ * A VEX prefix is `VEX.` and, with dots between: 128, 256, LIG or LZ (which is 128); 66, F3, F2 or nothing; 0F, 0F38 or
+ * 0F3A; W0, W1, WIG, or nothing where VEX.W gives the operand size of `y` operands in 64-bit mode. `qq` registers are
+ * YMM registers; `dq` ones of a row with VEX are XMM registers, whose writing clears the upper half (Ops.setWide).
  *
  * Which row bytes belong to: among the rows of the map and opcode that the mode, the mandatory prefix, the ModRM
  * byte (digit or whole byte; `R U N` operands need mod = 3, `M` operands mod != 3; rows with a `C` or `D` operand
@@ -35,7 +39,7 @@ import type { Ops, Width } from './ops.ts';
 
 export type Where =
   | 'E' | 'G' | 'R' | 'M' | 'Z' | 'B' | 'I' | 'J' | 'O' | 'A' | 'S' | 'C' | 'D'
-  | 'V' | 'W' | 'U' | 'H' | 'P' | 'Q' | 'N' | 'T' | 'X' | 'Y' | 'fixed'; // biome-ignore format: one line a group
+  | 'V' | 'W' | 'U' | 'H' | 'L' | 'K' | 'P' | 'Q' | 'N' | 'T' | 'X' | 'Y' | 'fixed'; // biome-ignore format: one line a group
 
 export interface Operand {
   readonly text: string;
@@ -64,6 +68,14 @@ export interface Encoding {
   readonly digit?: number;
   /** Fixed whole ModRM byte, as in `0F 01 F8`. */
   readonly modrmByte?: number;
+  /** Has a VEX prefix, whose fields must have these values; `prefix` is then NP, 66, F3 or F2. */
+  readonly vex?: VexFields;
+}
+
+/** VEX.L and VEX.W that a row asks for; `size`: W gives the operand size in 64-bit mode and is ignored elsewhere. */
+export interface VexFields {
+  readonly l: 0 | 1 | 'any';
+  readonly w: 0 | 1 | 'any' | 'size';
 }
 
 /** Attributes of a row that are not meaning. */
@@ -90,8 +102,11 @@ export interface RowAttrs {
   readonly ends?: boolean;
   /** Memory address is moved by the signed bit offset in operand 1 (BT family with a register). */
   readonly bitOffset?: boolean;
-  /** Unit whose availability is checked first (#NM, #UD by CR0 and CR4); x87 also reports pending exceptions (#MF). */
-  readonly unit?: 'x87' | 'x87-nowait' | 'mmx' | 'sse';
+  /**
+   * Unit whose availability is checked first (#NM, #UD by CR0, CR4 and, for avx, XCR0); x87 also reports pending
+   * exceptions (#MF).
+   */
+  readonly unit?: 'x87' | 'x87-nowait' | 'mmx' | 'sse' | 'avx';
   /** CPUID feature that must be there, else #UD. Absent: always there. */
   readonly feature?: string;
   /** The form depends on the address size (string instructions, LOOP, JrCXZ). */
@@ -100,7 +115,7 @@ export interface RowAttrs {
   readonly stack?: boolean;
   /** Flags that the manual leaves undefined after this row. */
   readonly undef?: string;
-  /** Memory operand of 16 bytes must be aligned (#GP). */
+  /** Memory operand of 16 or 32 bytes must be aligned to its size (#GP). */
   readonly aligned?: boolean;
   /** The pop of `POP Ev` happens before its address is computed: rSP in the address counts the pop. */
   readonly popsFirst?: boolean;
@@ -165,13 +180,26 @@ function parseOperand(text: string): Operand {
   const bare = text.replace(/^[=+]/, '');
   const fixed = FIXED[bare];
   if (fixed) return { text: bare, where: 'fixed', size: fixed.size, read, write, fixed: fixed.fixed };
-  const m = /^([EGRMZBIJOASCDVWUHPQNTXY])(b|w|d|q|dq|qq|t|v|z|bs|y|n|p|a)?$/.exec(bare);
+  const m = /^([EGRMZBIJOASCDVWUHLKPQNTXY])(b|w|d|q|dq|qq|t|v|z|bs|y|n|p|a)?$/.exec(bare);
   if (!m) throw new Error(`operand ${text}: not in the notation of src/isa/row.ts`);
   return { text: bare, where: m[1] as Where, size: m[2] ?? '', read, write };
 }
 
+const VEX_MAPS: Readonly<Record<string, 1 | 2 | 3>> = { '0F': 1, '0F38': 2, '0F3A': 3 };
+const VEX_L: Readonly<Record<string, VexFields['l']>> = { 128: 0, LZ: 0, 256: 1, LIG: 'any' };
+const VEX_W: Readonly<Record<string, VexFields['w']>> = { W0: 0, W1: 1, WIG: 'any' };
+
+/** The fields of `VEX.128.66.0F.WIG`. */
+function parseVex(text: string): { prefix: MandatoryPrefix; map: 1 | 2 | 3; vex: VexFields } {
+  const m = /^VEX\.(128|LZ|256|LIG)(?:\.(66|F3|F2))?\.(0F|0F38|0F3A)(?:\.(W0|W1|WIG))?$/.exec(text);
+  if (!m) throw new Error(`${text}: not a VEX prefix in the notation of src/isa/row.ts`);
+  const w = m[4] === undefined ? 'size' : VEX_W[m[4]]!;
+  return { prefix: (m[2] ?? 'NP') as MandatoryPrefix, map: VEX_MAPS[m[3]!]!, vex: { l: VEX_L[m[1]!]!, w } };
+}
+
 function parseEncoding(text: string): Encoding {
   const tokens = text.trim().split(/\s+/);
+  if (tokens[0]?.startsWith('VEX.')) return parseOpcode(text, tokens.slice(1), parseVex(tokens[0]));
   let prefix: MandatoryPrefix = '';
   if (/^(NP|NFx)$/.test(tokens[0] ?? '')) prefix = tokens.shift() as MandatoryPrefix;
   else if (/^(66|F3|F2)$/.test(tokens[0] ?? '') && tokens.length > 1 && /^[0-9A-F]{2}/.test(tokens[1]!)) {
@@ -183,10 +211,17 @@ function parseEncoding(text: string): Encoding {
     map = escaped[1] === undefined ? 1 : escaped[1] === '38 ' ? 2 : 3;
     tokens.splice(0, map === 1 ? 1 : 2);
   }
+  return parseOpcode(text, tokens, { prefix, map });
+}
+
+type Head = Pick<Encoding, 'prefix' | 'map' | 'vex'>;
+
+/** Opcode, ModRM and immediates, which are named only for the reader. */
+function parseOpcode(text: string, tokens: string[], head: Head): Encoding {
   const op = tokens.shift() ?? '';
   const m = /^([0-9A-F]{2})(\+r)?$/.exec(op);
   if (!m) throw new Error(`encoding ${text}: no opcode`);
-  const enc = { text, prefix, map, opcode: Number.parseInt(m[1]!, 16), plusR: m[2] !== undefined };
+  const enc = { ...head, text, opcode: Number.parseInt(m[1]!, 16), plusR: m[2] !== undefined };
   const next = tokens[0];
   if (next === undefined) return { ...enc, modrm: false };
   if (next === '/r') return { ...enc, modrm: true };

@@ -25,7 +25,9 @@ export { interrupt_return, software_interrupt } from './interrupts';
 // Ports.
 export { io_in, io_ins, io_out } from './io';
 // Memory.
-export { exec_translate, mem_commit, mem_read, mem_rmw, mem_write, sys_read, sys_rmw, sys_write } from './mmu';
+export { exec_translate, mem_commit, mem_read, mem_rmw, mem_write,
+  ram_read,
+  ram_write, sys_read, sys_rmw, sys_write } from './mmu';
 export { get_msr, read_msr, set_msr, write_msr } from './msr';
 // State.
 export { init_signal, reset, set_state_done, startup_signal } from './reset';

@@ -172,6 +172,32 @@ export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
   return access(cpu, va, size & SIZE_MASK, current_context(cpu), MODIFY, (size & MEM_STACK) != 0);
 }
 
+/**
+ * What translated code asks on a TLB miss: the host address of a load that has no effect but itself, or 0 when the
+ * interpreter must carry the instruction out (a fault, MMIO, an alignment check). Crossing a page goes through
+ * the bounce buffer.
+ */
+export function ram_read(cpu: u32, va: u64, size: u32): u32 {
+  const ctx = current_context(cpu);
+  if (ctx == TLB_CTX_CHECKED || !canonical(va) || !canonical(va + size - 1)) return 0;
+  if ((<u32>va & 0xfff) + size <= 4096) return translate(cpu, va, ctx, false) ? 0 : t_host;
+  const first: u32 = 4096 - (<u32>va & 0xfff);
+  if (translate(cpu, va, ctx, false) || !t_host) return 0;
+  const gpa = t_gpa;
+  if (translate(cpu, long_mode(cpu) ? va + first : (va + first) & 0xffffffff, ctx, false) || !t_host) return 0;
+  const bounce = cpu + CPU_BOUNCE;
+  phys_read(cpu, gpa, bounce, first);
+  phys_read(cpu, t_gpa, bounce + first, size - first);
+  return bounce;
+}
+/** The same for a store, or a load and a store: only where it may go straight to memory within one page. */
+export function ram_write(cpu: u32, va: u64, size: u32): u32 {
+  const ctx = current_context(cpu);
+  if (ctx == TLB_CTX_CHECKED || !canonical(va) || (<u32>va & 0xfff) + size > 4096) return 0;
+  if (translate(cpu, va, ctx, true)) return 0;
+  return (t_flags & (P2M_WRITABLE | P2M_HOOKED)) == P2M_WRITABLE ? t_host : 0;
+}
+
 /** Carries out the store that the last mem_write or mem_rmw put off, if it did. */
 export function mem_commit(cpu: u32): void {
   const n = load<u32>(cpu + CPU_BOUNCE_SIZE);

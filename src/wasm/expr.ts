@@ -173,9 +173,24 @@ export const unary = (op: keyof typeof INT_UNARY, a: Expr): Expr =>
 export function wrap(a: Expr): Expr {
   if (a.type === 'i32') return a;
   if (a.constant !== undefined) return i32Const(Number(BigInt.asIntN(32, a.constant)));
-  if (a.code[0] === 0xad || a.code[0] === 0xac) return a.args[0]!;
+  const [op] = a.code;
+  if (op === 0xad || op === 0xac) return a.args[0]!;
+  const narrow = op === undefined ? undefined : NARROWED.get(op);
+  // The low half of a sum, difference, product or bitwise operation follows from the low halves of its operands.
+  if (narrow) return binary(narrow, wrap(a.args[0]!), wrap(a.args[1]!));
+  if (op === 0x86 && isShortShift(a.args[1]!)) return binary('shl', wrap(a.args[0]!), wrap(a.args[1]!));
+  if (op === 0x35) return inst('i32', [0x28, ...a.code.slice(1)], ...a.args);
   return inst('i32', [0xa7], a);
 }
+const NARROWED: ReadonlyMap<number, IntBinary> = new Map([
+  [0x7c, 'add'],
+  [0x7d, 'sub'],
+  [0x7e, 'mul'],
+  [0x83, 'and'],
+  [0x84, 'or'],
+  [0x85, 'xor'],
+]);
+const isShortShift = (n: Expr): boolean => n.constant !== undefined && n.constant >= 0n && n.constant < 32n;
 /** i32 to i64, zero-extended. */
 export function extendU(a: Expr): Expr {
   if (a.type === 'i64') return a;

@@ -5,7 +5,7 @@
  * Accounting: `budget - COUNT(record)` is the number of instructions left when a record is reached; so a handler
  * that goes elsewhere takes COUNT + 1 off, and whoever enters a trace adds the COUNT of the record it enters.
  */
-import { CC_OPS, ccRecipe, condition, recipeFlag } from '../../isa/flags.ts';
+import { CC_OPS, ccRecipe, condition, recipeCondition, recipeFlag } from '../../isa/flags.ts';
 import { HELPERS } from '../../isa/helpers.ts';
 import { CODE_PAGE, CPU, EFLAGS, ITLB, REC } from '../../isa/layout.ts';
 import { FLAG_BIT, FLAGS, type Flag } from '../../isa/ops.ts';
@@ -92,9 +92,8 @@ function defineCondition(m: ModuleBuilder, cc: number): void {
   const vy = f.let(load64(cpu, CPU.cc_y!));
   dispatchOnOp(f, op, (code) => {
     const rec = ccRecipe(code);
-    const flag = (n: Flag): Expr =>
-      rec ? recipeFlag(s, n, rec.recipe, rec.w, r, vx, vy) : s.and(s.shr(vx, s.k(BigInt(FLAG_BIT[n]))), s.k(1n));
-    f.return(x.wrap(condition(s, flag, cc)));
+    const explicit = (n: Flag): Expr => s.and(s.shr(vx, s.k(BigInt(FLAG_BIT[n]))), s.k(1n));
+    f.return(x.wrap(rec ? recipeCondition(s, rec.recipe, rec.w, r, vx, vy, cc) : condition(s, explicit, cc)));
   });
 }
 

@@ -7,6 +7,11 @@ import type { FunctionBuilder } from '../../wasm/module.ts';
 type Expr = x.Expr;
 const i64 = x.extendU;
 
+const SEXT32 = 0xc4;
+const isSigned32 = (a: Expr): boolean =>
+  a.code[0] === SEXT32 || (a.constant !== undefined && BigInt.asIntN(32, a.constant) === a.constant);
+const unextended = (a: Expr): Expr => (a.code[0] === SEXT32 ? a.args[0]! : a);
+
 export class PureWasm implements PureOps<Expr> {
   protected readonly f: FunctionBuilder;
 
@@ -57,6 +62,8 @@ export class PureWasm implements PureOps<Expr> {
     return x.compare('lt_u', i64(a), i64(b));
   }
   lts(a: Expr, b: Expr): Expr {
+    // Both are sign-extended from 32 bits, or one is a small constant: the low halves compare the same.
+    if (isSigned32(a) && isSigned32(b)) return x.compare('lt_s', x.wrap(unextended(a)), x.wrap(unextended(b)));
     return x.compare('lt_s', i64(a), i64(b));
   }
   popcnt(a: Expr): Expr {
@@ -72,7 +79,9 @@ export class PureWasm implements PureOps<Expr> {
     return w === 64 ? i64(a) : x.signExtend(w, i64(a));
   }
   zext(w: Width, a: Expr): Expr {
-    return w === 64 ? i64(a) : x.and(i64(a), x.i64Const((1n << BigInt(w)) - 1n));
+    if (w === 64) return i64(a);
+    if (w === 32) return i64(x.wrap(i64(a)));
+    return x.and(i64(a), x.i64Const((1n << BigInt(w)) - 1n));
   }
   select(c: Expr, a: Expr, b: Expr): Expr {
     const [p, q] = a.type === 'v128' ? [a, b] : [i64(a), i64(b)];
