@@ -126,6 +126,8 @@ export function shapesOf(row: Row, rowId: number): Shape[] {
       row.asize || usesOffset(row) ? (env === 'long' ? [64, 32] : [32, 16]) : [env === 'long' ? 64 : 32];
     for (const w of [16, 32, 64] as const) {
       if (w === 64 && env !== 'long') continue;
+      // VEX has no operand-size prefix: 32 bits, or 64 where VEX.W says so.
+      if (row.enc.vex && (w === 16 || (w === 64 && row.enc.vex.w !== 'size'))) continue;
       for (const asize of asizes)
         for (const ea of eas)
           for (const rep of row.rep ? REPS : (['none'] as const)) out.push({ row, rowId, w, asize, env, ea, rep });
