@@ -23,7 +23,12 @@ function registerField(v: OperandValue): number {
   const file = FILE[v.cls];
   return file ? file.base + v.n * file.stride + (v.high ? 1 : 0) : v.n;
 }
-const slot = (o: Operand): number => ('GVPSCD'.includes(o.where) ? REC.A : 'HB'.includes(o.where) ? REC.C : REC.B);
+function slot(o: Operand): number {
+  if ('GVPSCD'.includes(o.where)) return REC.A;
+  if ('HB'.includes(o.where)) return REC.C;
+  if (o.where === 'L') return REC.IMM;
+  return o.where === 'K' ? REC.INDEX : REC.B;
+}
 
 /** Offset of the segment's base as address computation uses it. */
 const segmentField = (insn: Insn, seg: number): number =>
@@ -86,7 +91,8 @@ function writeOperands(view: DataView, at: number, insn: Insn, p: Position): voi
         break;
       case 'imm':
         if (o.where === 'fixed') break;
-        if (immediates++ === 0) view.setBigUint64(at + REC.IMM, BigInt.asUintN(64, v.value), true);
+        if (insn.row.enc.vex) view.setUint32(at + REC.IMM, Number(v.value), true);
+        else if (immediates++ === 0) view.setBigUint64(at + REC.IMM, BigInt.asUintN(64, v.value), true);
         else view.setUint32(at + REC.DISP, Number(v.value), true);
         break;
       case 'rel':

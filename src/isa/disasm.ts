@@ -45,11 +45,12 @@ function registerName(op: Extract<OperandValue, { kind: 'reg' }>): string {
 }
 
 /** The parts of an address without its segment. A displacement alone is cut to the address size. */
-function address(mem: MemRef, asize: number, nextRip: bigint | undefined): string {
+function address(mem: MemRef, asize: number, nextRip: bigint | undefined, vectorIndex?: string): string {
   if (mem.ripRelative && nextRip !== undefined) return hex(BigInt.asUintN(asize, nextRip + mem.disp));
   const parts: string[] = [];
   if (mem.ripRelative) parts.push(asize === 64 ? 'rip' : 'eip');
   if (mem.base !== undefined) parts.push(gprName(mem.base, asize));
+  if (vectorIndex !== undefined) parts.push(vectorIndex + (mem.scale ? `*${1 << mem.scale}` : ''));
   if (mem.index !== undefined) {
     // Without a base the factor is always printed: [rax*1] and [rax] are encoded differently.
     const factor = mem.scale || mem.base === undefined ? `*${1 << mem.scale}` : '';
@@ -70,7 +71,9 @@ function memory(insn: Insn, i: number, width: number, nextRip: bigint | undefine
   if (where === 'Y') return `${size}es:[${gprName(7, insn.asize)}]`;
   if (where === 'X') return `${size}${segmentPrefix(insn.seg, SEG.ds)}[${gprName(6, insn.asize)}]`;
   const mem = insn.mem!;
-  return `${size}${segmentPrefix(mem.seg, defaultSegment(mem))}[${address(mem, insn.asize, nextRip)}]`;
+  const index = insn.operands[insn.row.operands.findIndex((op) => op.where === 'K')];
+  const name = index?.kind === 'reg' ? registerName(index) : undefined;
+  return `${size}${segmentPrefix(mem.seg, defaultSegment(mem))}[${address(mem, insn.asize, nextRip, name)}]`;
 }
 
 function operand(insn: Insn, i: number, nextRip: bigint | undefined): string {
@@ -106,7 +109,9 @@ export function disassemble(insn: Insn, rip?: bigint): string {
   const nextRip = rip === undefined ? undefined : rip + BigInt(insn.length);
   const lock = insn.lock ? 'lock ' : '';
   const rep = insn.rep === 'none' ? '' : insn.row.rep === 'zf' && insn.rep === 'rep' ? 'repe ' : `${insn.rep} `;
-  const operands = insn.operands.map((_, i) => operand(insn, i, nextRip)).join(', ');
+  const operands = insn.operands
+    .flatMap((_, i) => (insn.row.operands[i]!.where === 'K' ? [] : [operand(insn, i, nextRip)]))
+    .join(', ');
   const far = insn.row.operands[0]?.size === 'p' ? ' far' : '';
   return `${lock}${rep}${mnemonic(insn)}${far}${operands === '' ? '' : ` ${operands}`}`;
 }

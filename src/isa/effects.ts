@@ -164,6 +164,12 @@ class Recorder implements Ops<Nothing> {
   isMem(n: number): boolean {
     return this.operand(n).kind === 'mem';
   }
+  half(n: number): Nothing {
+    return this.get(n);
+  }
+  setWide(n: number): void {
+    this.set(n);
+  }
   offset(n: number): Nothing {
     const where = this.insn.row.operands[n]?.where;
     if (where === 'X') return this.reg(this.asize, 6);

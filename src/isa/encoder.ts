@@ -27,6 +27,10 @@ interface Parts {
   needsRex: boolean;
   noRex: boolean;
   opcode: number;
+  /** VEX.vvvv, not yet inverted. */
+  vvvv: number;
+  /** SIB.index of a vector register. */
+  vectorIndex: number | undefined;
   reg: number;
   rm: number | undefined;
   readonly tail: number[];
@@ -83,6 +87,19 @@ function place(row: Operand, op: OperandValue, shape: Shape, parts: Parts): bool
     case 'O':
       parts.tail.push(...little(shape.mem?.disp ?? 0n, shape.asize / 8));
       return op.kind === 'mem';
+    case 'H':
+    case 'B':
+      if (op.kind !== 'reg') return false;
+      parts.vvvv = op.n;
+      return true;
+    case 'L':
+      if (op.kind !== 'reg') return false;
+      parts.tail.push(op.n << 4);
+      return true;
+    case 'K':
+      if (op.kind !== 'reg') return false;
+      parts.vectorIndex = op.n;
+      return true;
     default:
       return placeModrm(row, op, parts);
   }
@@ -125,8 +142,9 @@ function memory16(mem: MemRef, reg: number): number[] | undefined {
 
 /** ModRM, SIB and displacement for 32- and 64-bit addressing; undefined when the address has no encoding. */
 function memory32(mem: MemRef, reg: number, long: boolean, parts: Parts): number[] | undefined {
-  const { base, index, disp } = mem;
-  if (index === 4 || BigInt.asIntN(32, disp) !== disp) return undefined;
+  const { base, disp } = mem;
+  const index = parts.vectorIndex ?? mem.index;
+  if (mem.index === 4 || BigInt.asIntN(32, disp) !== disp) return undefined;
   if ((base ?? 0) > 7) parts.rex |= REX.B;
   if ((index ?? 0) > 7) parts.rex |= REX.X;
   const sib = (b: number): number => (mem.scale << 6) | (((index ?? 4) & 7) << 3) | b;
@@ -145,6 +163,10 @@ function memory32(mem: MemRef, reg: number, long: boolean, parts: Parts): number
 function sizePrefixes(row: Row, shape: Shape): { has66: boolean; rexW: boolean } | undefined {
   const { code } = shape.mode;
   const owns66 = row.enc.prefix === '66';
+  if (row.enc.vex) {
+    if (shape.w === 16 || (shape.w === 64 && (code !== 64 || row.enc.vex.w !== 'size'))) return undefined;
+    return { has66: false, rexW: shape.w === 64 };
+  }
   let has66 = false;
   let rexW = false;
   if (code === 64) {
@@ -179,6 +201,7 @@ function prefixes(row: Row, shape: Shape, has66: boolean, segment: number | unde
   if (has66) list.push(0x66);
   if (shape.rep === 'rep') list.push(0xf3);
   if (shape.rep === 'repne') list.push(0xf2);
+  if (row.enc.vex) return list;
   if (row.enc.prefix === 'F3') list.push(0xf3);
   if (row.enc.prefix === 'F2') list.push(0xf2);
   return list;
@@ -201,6 +224,19 @@ function modrmBytes(row: Row, shape: Shape, parts: Parts): number[] | undefined 
   return memory32(shape.mem, reg, shape.mode.code === 64, parts);
 }
 
+const VEX_PP: Readonly<Record<string, number>> = { 66: 1, F3: 2, F2: 3 };
+
+/** The VEX prefix (SDM vol.2 figure 2-9), the short one where it can be; fields that do not matter are 0. */
+function vexBytes(row: Row, parts: Parts): number[] {
+  const { vex, map, prefix } = row.enc;
+  const w = vex!.w === 1 || parts.rex & REX.W ? 1 : 0;
+  const last = ((~parts.vvvv & 15) << 3) | ((vex!.l === 1 ? 1 : 0) << 2) | (VEX_PP[prefix] ?? 0);
+  const r = parts.rex & REX.R ? 0 : 0x80;
+  if (map === 1 && w === 0 && (parts.rex & (REX.X | REX.B)) === 0) return [0xc5, r | last];
+  const xb = (parts.rex & REX.X ? 0 : 0x40) | (parts.rex & REX.B ? 0 : 0x20);
+  return [0xc4, r | xb | map, (w << 7) | last];
+}
+
 /**
  * Bytes of an instruction, or undefined when the row has no encoding of this shape in this mode (wrong operand size,
  * a high-byte register next to a REX prefix, an address that 16-bit addressing cannot express, more than 15 bytes).
@@ -215,6 +251,8 @@ export function encode(row: Row, shape: Shape): Uint8Array | undefined {
     needsRex: shape.rex ?? false,
     noRex: false,
     opcode: row.enc.opcode,
+    vvvv: 0,
+    vectorIndex: undefined,
     reg: 0,
     rm: undefined,
     tail: [],
@@ -226,6 +264,11 @@ export function encode(row: Row, shape: Shape): Uint8Array | undefined {
   const modrm = modrmBytes(row, shape, parts);
   const head = prefixes(row, shape, sizes.has66, segmentOverride(shape));
   if (!modrm || !head) return undefined;
+  if (row.enc.vex) {
+    if (parts.rex !== 0 && !long) return undefined;
+    const bytes = [...head, ...vexBytes(row, parts), parts.opcode, ...modrm, ...parts.tail];
+    return bytes.length <= 15 ? Uint8Array.from(bytes) : undefined;
+  }
   const rex = parts.rex !== 0 || parts.needsRex ? [0x40 | parts.rex] : [];
   if (rex.length > 0 && (!long || parts.noRex)) return undefined;
   const bytes = [...head, ...rex, ...ESCAPES[row.enc.map], parts.opcode, ...modrm, ...parts.tail];

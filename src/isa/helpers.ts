@@ -73,6 +73,12 @@ const SYSTEM: readonly HelperSpec[] = [
   helper('monitor(l):i', 'MONITOR: (linear address)'),
   helper('mwait():i', 'MWAIT'),
   helper('set_access_check(i):i', 'CLAC (0), STAC (1): EFLAGS.AC, and the access context that depends on it'),
+  helper('xsave_check(i):i', 'XSAVE, XRSTOR ...: CR4.OSXSAVE, CR0.TS; 1 for XSAVES, XRSTORS: also CPL 0'),
+  helper(
+    'xsave_area(li):i',
+    'XSAVE ...: (linear address, bit 0 64-bit pointers, bit 1 sixteen registers, bits 2-3: 0 XSAVE, 1 OPT, 2 C, 3 S)',
+  ),
+  helper('xrstor_area(li):i', 'XRSTOR, XRSTORS: as xsave_area; bits 2-3: 0 XRSTOR, 3 XRSTORS'),
   helper('hw_random():l', 'RDRAND, RDSEED: 64 random bits'),
   helper(
     'rep_movs(iii):l',

@@ -96,8 +96,21 @@ export interface Ops<V> extends PureOps<V> {
   get(n: number): V;
   /** Writes operand `n`: 32-bit registers zero their upper half, narrower ones keep it (SDM vol.1 3.4.1.1). */
   set(n: number, v: V): void;
-  /** Offset (effective address) of memory operand `n`, cut to the address size, without its segment's base. */
-  offset(n: number): V;
+  /**
+   * Bits 0-127 (`h` = 0) or 128-255 (1) of operand `n`, which is a YMM register or 256 bits of memory. Memory is
+   * checked for all 32 bytes by the first call.
+   */
+  half(n: number, h: 0 | 1): V;
+  /**
+   * Writes operand `n`: 256 bits of memory, or a whole YMM register; VEX.128 forms give zeros for `high`. Both values
+   * are made before anything is written.
+   */
+  setWide(n: number, low: V, high: V): void;
+  /**
+   * Offset (effective address) of memory operand `n`, cut to the address size, without its segment's base. In rows with
+   * a `K` operand `index` stands for the index register, and is scaled like it.
+   */
+  offset(n: number, index?: V): V;
   /** Number of the register that operand `n` encodes, REX included (for `C` and `D` operands). */
   number(n: number): V;
 

@@ -15,6 +15,7 @@ import {
   CPU_PDPTE,
   CPU_PHYS_MASK,
   CPU_XCR0,
+  CPU_XCR0_MASK,
   CR0_AM,
   CR0_CD,
   CR0_EM,
@@ -64,6 +65,7 @@ import {
   update_context,
 } from './state';
 import { flush_all, flush_non_global } from './tlb';
+import { state_in_use } from './xsave';
 
 const CR0_BITS: u32 = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
 /** Bits of CR4 that may be set; the rest are features this CPU does not have. */
@@ -93,9 +95,10 @@ const CR3_NO_FLUSH: u64 = (<u64>1) << 63;
 const MSW_BITS: u32 = CR0_PE | CR0_MP | CR0_EM | CR0_TS;
 /** Reserved bits of a PDPTE: 1, 2, 5-8 and those above the physical width. */
 const PDPTE_RESERVED: u64 = 0x1e6;
-/** XCR0: x87 (has to be set), SSE. */
+/** XCR0: x87 (has to be set), SSE, AVX (only with SSE). */
 const XCR0_X87: u64 = 1;
-const XCR0_BITS: u64 = 3;
+const XCR0_SSE: u64 = 2;
+const XCR0_AVX: u64 = 4;
 
 /** Loads the PDPTE registers from the table at `cr3`. 1: a reserved bit is set, nothing is loaded. */
 function load_pdptes(cpu: u32, cr3: u64): u32 {
@@ -196,6 +199,7 @@ function write_cr4(cpu: u32, value: u64): u32 {
   const old = cr4(cpu);
   const bits = <u32>value;
   const changed = old ^ bits;
+  if (bits & CR4_OSXSAVE && load<u64>(cpu + CPU_XCR0_MASK) == 0) return raise(cpu, EXC_GP, 0);
   if (value & ~(<u64>CR4_BITS)) return raise(cpu, EXC_GP, 0);
   if (long_mode(cpu)) {
     if (!(bits & CR4_PAE)) return raise(cpu, EXC_GP, 0);
@@ -226,11 +230,12 @@ export function load_machine_status(cpu: u32, value: u32): u32 {
   return write_cr0(cpu, (old & ~MSW_BITS) | (value & MSW_BITS) | (old & CR0_PE));
 }
 
-/** XGETBV: XCR0 by ECX = 0. */
+/** XGETBV: XCR0 by ECX = 0, by ECX = 1 those of its components that are not in their initial state. */
 export function read_xcr(cpu: u32): u32 {
   if (!(cr4(cpu) & CR4_OSXSAVE)) return raise(cpu, EXC_UD, 0);
-  if (<u32>gpr(cpu, RCX) != 0) return raise(cpu, EXC_GP, 0);
-  const value = load<u64>(cpu + CPU_XCR0);
+  const index = <u32>gpr(cpu, RCX);
+  if (index > 1) return raise(cpu, EXC_GP, 0);
+  const value = index == 0 ? load<u64>(cpu + CPU_XCR0) : load<u64>(cpu + CPU_XCR0) & state_in_use(cpu);
   set_gpr(cpu, RAX, value & 0xffffffff);
   set_gpr(cpu, RDX, value >> 32);
   return 0;
@@ -241,7 +246,9 @@ export function write_xcr(cpu: u32): u32 {
   if (!(cr4(cpu) & CR4_OSXSAVE)) return raise(cpu, EXC_UD, 0);
   if (cpl(cpu) != 0 || <u32>gpr(cpu, RCX) != 0) return raise(cpu, EXC_GP, 0);
   const value = (gpr(cpu, RDX) << 32) | (gpr(cpu, RAX) & 0xffffffff);
-  if (value & ~XCR0_BITS || !(value & XCR0_X87)) return raise(cpu, EXC_GP, 0);
+  const unknown = value & ~load<u64>(cpu + CPU_XCR0_MASK);
+  if (unknown || !(value & XCR0_X87) || (value & XCR0_AVX && !(value & XCR0_SSE))) return raise(cpu, EXC_GP, 0);
   store<u64>(cpu + CPU_XCR0, value);
+  update_context(cpu);
   return 0;
 }

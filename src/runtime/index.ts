@@ -25,9 +25,18 @@ export { interrupt_return, software_interrupt } from './interrupts';
 // Ports.
 export { io_in, io_ins, io_out } from './io';
 // Memory.
-export { exec_translate, mem_commit, mem_read, mem_rmw, mem_write,
+export {
+  exec_translate,
+  mem_commit,
+  mem_read,
+  mem_rmw,
+  mem_write,
   ram_read,
-  ram_write, sys_read, sys_rmw, sys_write } from './mmu';
+  ram_write,
+  sys_read,
+  sys_rmw,
+  sys_write,
+} from './mmu';
 export { get_msr, read_msr, set_msr, write_msr } from './msr';
 // State.
 export { init_signal, reset, set_state_done, startup_signal } from './reset';
@@ -60,3 +69,4 @@ export {
 export { flush_all, flush_non_global, flush_page, tlb_drop_frame, tlb_protect_frame } from './tlb';
 export { fp_check } from './units';
 export * from './x87';
+export { xrstor_area, xsave_area, xsave_check } from './xsave';

@@ -7,6 +7,7 @@ import {
   ATTR_DPL_SHIFT,
   ATTR_L,
   ATTR_NULL,
+  CPU_AVX_TRAP,
   CPU_CC_OP,
   CPU_CC_X,
   CPU_CODE_BASE,
@@ -32,11 +33,13 @@ import {
   CPU_SSE_TRAP,
   CPU_STOP,
   CPU_TLB_PTR,
+  CPU_XCR0,
   CR0_AM,
   CR0_EM,
   CR0_PE,
   CR0_TS,
   CR4_OSFXSR,
+  CR4_OSXSAVE,
   CR4_SMAP,
   EFER_LMA,
   EFLAGS_AC,
@@ -196,9 +199,18 @@ function code_mode(cpu: u32): u32 {
   return seg_attr(cpu, SEG_SS) & ATTR_DB ? code | MODE_STACK32 : code;
 }
 
+/** XCR0: SSE and AVX. */
+const XCR0_AVX_SSE: u64 = 6;
+
+/** Protected mode, and the operating system saves YMM registers (SDM vol.1 14.3). */
+export function avx_enabled(cpu: u32): bool {
+  if (!(cr0(cpu) & CR0_PE) || v86_mode(cpu) || !(cr4(cpu) & CR4_OSXSAVE)) return false;
+  return (load<u64>(cpu + CPU_XCR0) & XCR0_AVX_SSE) == XCR0_AVX_SSE;
+}
+
 /**
- * Recomputes tlb_ptr, itlb_ctx, mode, code_base, code_mask, fpu_trap and sse_trap. To be called after any change of
- * CPL, CR0, CR4, EFER, EFLAGS.AC, EFLAGS.TF, DR7, CS or SS.
+ * Recomputes tlb_ptr, itlb_ctx, mode, code_base, code_mask, fpu_trap, sse_trap and avx_trap. To be called after any
+ * change of CPL, CR0, XCR0, CR4, EFER, EFLAGS.AC, EFLAGS.TF, DR7, CS or SS.
  */
 export function update_context(cpu: u32): void {
   const mode = code_mode(cpu);
@@ -213,6 +225,7 @@ export function update_context(cpu: u32): void {
   const unavailable = cr0(cpu) & (CR0_EM | CR0_TS);
   store<u32>(cpu + CPU_FPU_TRAP, unavailable | (load<u32>(cpu + CPU_FSW) & FSW_ES));
   store<u32>(cpu + CPU_SSE_TRAP, unavailable | (cr4(cpu) & CR4_OSFXSR ? 0 : 1));
+  store<u32>(cpu + CPU_AVX_TRAP, (cr0(cpu) & CR0_TS) | (avx_enabled(cpu) ? 0 : 1));
 }
 
 /** The access context in use, 0-3. */

@@ -82,6 +82,7 @@ export class Machine {
     this.set('p2m', BigInt(P2M_AT));
     this.set('p2m_frames', BigInt(FRAMES));
     this.set('phys_mask', (1n << PHYS_BITS) - 1n);
+    this.set('xcr0_mask', 7n);
     this.call('code_init', CODE_MAP_AT, 0, 0, 0, 0, 0);
     this.call('reset');
   }

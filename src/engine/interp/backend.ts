@@ -38,6 +38,8 @@ const i64 = x.extendU;
 function slotOf(o: Operand): number {
   if ('GVPSCD'.includes(o.where)) return REC.A;
   if ('HB'.includes(o.where)) return REC.C;
+  if (o.where === 'L') return REC.IMM;
+  if (o.where === 'K') return REC.INDEX;
   return REC.B;
 }
 
@@ -58,6 +60,8 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   private readonly mem: Operand | undefined;
   private linearAddress: Expr | undefined;
   private rmwHost: Expr | undefined;
+  /** Host address of a memory operand of 256 bits that has been read. */
+  private wideHost: Expr | undefined;
 
   constructor(f: FunctionBuilder, shape: Shape) {
     super(f);
@@ -100,7 +104,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     if (this.isMem(n)) return this.loadOperand(n, o);
     const width = this.width(n);
     if (o.where === 'A') return load64(this.rec, REC.IMM);
-    if ('VWUH'.includes(o.where)) return this.f.let(x.load('v128', this.registerAt(o), 0));
+    if ('VWUHLK'.includes(o.where)) return this.f.let(x.load('v128', this.registerAt(o), 0));
     if (o.where === 'S') {
       const at = x.add(this.cpu, x.binary('shl', this.field16(REC.A), x.i32Const(1)));
       return this.f.let(x.load('i64_16u', at, CPU.seg_sel!));
@@ -111,6 +115,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   private immediate(n: number, o: Operand): Expr {
     const second = this.shape.row.operands.findIndex((p) => p.where === 'I') !== n;
     if (second) return x.load('i64_32u', this.rec, REC.DISP);
+    if (this.shape.row.enc.vex) return x.load('i64_32u', this.rec, REC.IMM);
     void o;
     return load64(this.rec, REC.IMM);
   }
@@ -133,8 +138,31 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     this.f.store('i64', at, 0, i64(v));
     this.f.store('i32_16', at, 8, x.i32Const(0xffff));
   }
-  offset(_n: number): Expr {
-    const sum = this.effective();
+  half(n: number, h: 0 | 1): Expr {
+    const o = this.operand(n);
+    if (!this.isMem(n)) return this.f.let(x.load('v128', this.registerAt(o), 16 * h));
+    if (!this.wideHost) {
+      const va = this.operandAddress();
+      this.checkAlignment(va, 256);
+      this.wideHost = this.host(va, 32, 'mem_read');
+    }
+    return this.f.let(x.load('v128', this.wideHost, 16 * h));
+  }
+  setWide(n: number, low: Expr, high: Expr): void {
+    const o = this.operand(n);
+    const [l, h] = [this.f.let(low), this.f.let(high)];
+    let at: Expr;
+    if (this.isMem(n)) {
+      const va = this.operandAddress();
+      this.checkAlignment(va, 256);
+      at = this.host(va, 32, 'mem_write');
+    } else at = this.f.let(this.registerAt(o));
+    this.f.store('v128', at, 0, l);
+    this.f.store('v128', at, 16, h);
+    if (this.isMem(n)) this.commit(at);
+  }
+  offset(_n: number, index?: Expr): Expr {
+    const sum = index ? this.vectorEffective(i64(index)) : this.effective();
     return this.f.let(this.asize === 64 ? sum : x.and(sum, x.i64Const((1n << BigInt(this.asize)) - 1n)));
   }
   reg(w: Width, r: number): Expr {
@@ -156,6 +184,11 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     if (this.shape.ea === 'plain') return base;
     const scale = x.load('i64_8u', this.rec, REC.SCALE);
     return x.add(base, x.binary('shl', this.based(REC.INDEX), scale));
+  }
+  /** base + displacement + element of the index vector << scale. */
+  private vectorEffective(index: Expr): Expr {
+    const base = x.add(this.based(REC.BASE), x.load('i64_32s', this.rec, REC.DISP));
+    return x.add(base, x.binary('shl', index, x.load('i64_8u', this.rec, REC.SCALE)));
   }
   /** Linear address of the memory operand (long mode, or computed by the record before). */
   private operandAddress(): Expr {

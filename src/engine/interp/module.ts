@@ -40,7 +40,9 @@ const RUNTIME: Readonly<Record<string, FuncType>> = {
   fp_check: { params: ['i32', 'i32'], results: ['i32'] },
 };
 /** Classes for fp_check. */
-const UNIT = { x87: 0, 'x87-nowait': 1, mmx: 2, sse: 3 } as const;
+const UNIT = { x87: 0, 'x87-nowait': 1, mmx: 2, sse: 3, avx: 4 } as const;
+/** Field that tells whether a unit needs the check at all. */
+const TRAP = { x87: 'fpu_trap', 'x87-nowait': 'fpu_trap', mmx: 'fpu_trap', sse: 'sse_trap', avx: 'avx_trap' } as const;
 
 export interface InterpreterModule {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -302,7 +304,7 @@ function defineSpecials(m: ModuleBuilder): void {
 function checkUnit(f: FunctionBuilder, row: Row): void {
   if (!row.unit) return;
   const [cpu, rec] = [f.param(0), f.param(1)];
-  f.if(load32(cpu, row.unit === 'sse' ? CPU.sse_trap! : CPU.fpu_trap!), () => {
+  f.if(load32(cpu, CPU[TRAP[row.unit]]!), () => {
     f.if(f.call('fp_check', cpu, x.i32Const(UNIT[row.unit!])), () => f.returnCall('fault', cpu, rec));
   });
 }

@@ -101,7 +101,20 @@ export class ReferenceOps extends ReferencePure implements Ops<bigint> {
     return this.operand(n).kind === 'mem';
   }
 
-  offset(n: number): bigint {
+  half(n: number, h: 0 | 1): bigint {
+    const op = this.operand(n);
+    const whole = op.kind === 'reg' ? this.state.get('ymm', op.n) : this.readMemory(n);
+    return cut(128, whole >> BigInt(128 * h));
+  }
+
+  setWide(n: number, low: bigint, high: bigint): void {
+    const op = this.operand(n);
+    const v = (high << 128n) | cut(128, low);
+    if (op.kind === 'reg') this.state.set('ymm', v, op.n);
+    else this.set(n, v);
+  }
+
+  offset(n: number, vectorIndex?: bigint): bigint {
     const where = this.insn.row.operands[n]?.where;
     if (where === 'X') return this.reg(this.asize, 6);
     if (where === 'Y') return this.reg(this.asize, 7);
@@ -111,6 +124,7 @@ export class ReferenceOps extends ReferencePure implements Ops<bigint> {
     if (mem.base !== undefined) at += this.state.get('gpr', mem.base);
     if (mem.base === 4 && this.insn.row.popsFirst) at += BigInt(this.w / 8);
     if (mem.index !== undefined) at += this.state.get('gpr', mem.index) << BigInt(mem.scale);
+    if (vectorIndex !== undefined) at += vectorIndex << BigInt(mem.scale);
     if (this.insn.row.bitOffset) at += this.bitOffset();
     return cut(this.asize, at);
   }
@@ -138,8 +152,8 @@ export class ReferenceOps extends ReferencePure implements Ops<bigint> {
     const seg = this.segmentOf(n);
     const offset = this.offset(n);
     // Alignment is checked before the segment and the canonical form, as CPUs do.
-    const misaligned = linearUnchecked(this.state, this.insn.mode, seg, offset) & 15n;
-    if (this.insn.row.aligned && bytes === 16 && misaligned) throw new GuestFault(EXC.GP);
+    const misaligned = linearUnchecked(this.state, this.insn.mode, seg, offset) & BigInt(bytes - 1);
+    if (this.insn.row.aligned && bytes >= 16 && misaligned) throw new GuestFault(EXC.GP);
     return linearAddress(this.state, this.insn.mode, seg, offset, bytes, write);
   }
 

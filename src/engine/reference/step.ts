@@ -14,7 +14,13 @@ const NO_HELPERS: ReadonlyMap<string, ReferenceHelper> = new Map();
 /** Iterations of a repeated instruction before `step` returns with rip still on it. */
 const MAX_ITERATIONS = 1 << 16;
 
-const UNIT_TRAP = { x87: 'fpu_trap', 'x87-nowait': 'fpu_trap', mmx: 'fpu_trap', sse: 'sse_trap' } as const;
+const UNIT_TRAP = {
+  x87: 'fpu_trap',
+  'x87-nowait': 'fpu_trap',
+  mmx: 'fpu_trap',
+  sse: 'sse_trap',
+  avx: 'avx_trap',
+} as const;
 
 /** Runs a row once; the caller puts the state back when it throws. */
 function execute(
