@@ -2,7 +2,7 @@
 import { type PoolLayout, planPool, VCPU_BASE, WASM_PAGE } from '../../engine/layout.ts';
 import type { RuntimeExports } from '../../engine/runtime.ts';
 import { CPU, P2M, VCPU_STRIDE } from '../../isa/layout.ts';
-import type { GuestMemory } from '../contract.ts';
+import { type GuestMemory, HvError, type MemoryRegion, type VmOptions } from '../contract.ts';
 import { PHYSICAL_BITS } from '../cpu-model.ts';
 
 /** A range of guest-physical RAM (KVM_SET_USER_MEMORY_REGION): `offset` is where it lies in the slab, in bytes. */
@@ -14,6 +14,8 @@ export interface MemorySlot {
 }
 
 const PAGE = 4096;
+/** The P2M covers at least this much guest-physical memory, in bytes. */
+const LEAST_TOP = 4 << 20;
 
 /** Machine memory of one VM with its RAM mapped. Guest-physical addresses are numbers up to 2^53. */
 export class SoftMemory implements GuestMemory {
@@ -21,17 +23,26 @@ export class SoftMemory implements GuestMemory {
   readonly memory: WebAssembly.Memory;
   readonly layout: PoolLayout;
   private readonly slots: readonly MemorySlot[];
+  private readonly slab: number;
+  /** Regions set after construction, by slot number. */
+  private readonly regions = new Map<number, MemoryRegion>();
   private readonly bytes: Uint8Array;
   private readonly view: DataView;
   /** Set when the runtime exists: told of stores into frames that hold decoded code. */
   runtime: RuntimeExports | undefined;
 
-  /** @throws RangeError when the slots do not fit a WebAssembly memory */
-  constructor(slots: readonly MemorySlot[], vcpus: number) {
+  /**
+   * @param room least bytes of RAM and first gpa behind all of it, when regions are set later
+   * @throws RangeError when the slots do not fit a WebAssembly memory
+   */
+  constructor(slots: readonly MemorySlot[], vcpus: number, room = { slab: 0, gpaTop: 0 }) {
     this.slots = slots;
-    this.size = slots.reduce((n, s) => n + s.size, 0);
-    const slab = Math.max(...slots.map((s) => s.offset + s.size));
-    this.layout = planPool(vcpus, slab, Math.max(...slots.map((s) => s.gpa + s.size)));
+    this.slab = Math.max(room.slab, ...slots.map((s) => s.offset + s.size));
+    this.size = Math.max(
+      room.slab,
+      slots.reduce((n, s) => n + s.size, 0),
+    );
+    this.layout = planPool(vcpus, this.slab, Math.max(room.gpaTop, ...slots.map((s) => s.gpa + s.size)));
     const pages = this.layout.total / WASM_PAGE;
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.bytes = new Uint8Array(this.memory.buffer);
@@ -46,6 +57,16 @@ export class SoftMemory implements GuestMemory {
     }
   }
 
+  /** Memory for a VM whose regions are set later. @throws HvError for a size that cannot be */
+  static ofSize(o: VmOptions): SoftMemory {
+    if (!(o.ram > 0) || o.ram % PAGE !== 0) throw new HvError(`RAM of ${o.ram} bytes`, 'give a multiple of 4096');
+    try {
+      return new SoftMemory([], o.vcpus ?? 1, { slab: o.ram, gpaTop: Math.max(o.gpaTop ?? 0, o.ram, LEAST_TOP) });
+    } catch (cause) {
+      throw new HvError(`RAM of ${o.ram} bytes cannot be had: ${(cause as Error).message}`, 'give less', { cause });
+    }
+  }
+
   /** Absolute address of a vCPU's state. */
   vcpuAddress(id: number): number {
     return VCPU_BASE + id * VCPU_STRIDE;
@@ -57,6 +78,52 @@ export class SoftMemory implements GuestMemory {
       const machine = this.layout.ram + s.offset + at;
       this.view.setUint32(this.layout.p2m + ((s.gpa + at) / PAGE) * 4, machine | flags, true);
     }
+  }
+
+  /** @throws HvError for a region that is not whole pages of this RAM below the top, or overlaps another */
+  checkRegion(r: MemoryRegion): void {
+    const aligned = [r.gpa, r.size, r.offset].every((n) => Number.isSafeInteger(n) && n >= 0 && n % PAGE === 0);
+    const top = this.layout.p2mFrames * PAGE;
+    if (!aligned || r.offset + r.size > this.slab || r.gpa + r.size > top) {
+      throw new HvError(
+        `region ${r.slot} (gpa 0x${r.gpa.toString(16)}, ${r.size} bytes at ${r.offset}) is not in the RAM`,
+        `give multiples of 4096 below ${this.slab} bytes of RAM and gpa 0x${top.toString(16)}`,
+      );
+    }
+    const other = [...this.regions.values()].find(
+      (o) => o.slot !== r.slot && o.gpa < r.gpa + r.size && r.gpa < o.gpa + o.size,
+    );
+    if (other) throw new HvError(`region ${r.slot} overlaps region ${other.slot}`, 'take the other away first');
+  }
+  /** Maps, changes or (size 0) takes away a region. The caller empties the TLBs of its vCPUs. */
+  setRegion(r: MemoryRegion): void {
+    if (r.size > 0) this.checkRegion(r);
+    const old = this.regions.get(r.slot);
+    if (old) {
+      for (let at = 0; at < old.size; at += PAGE) this.setEntry(old.gpa + at, 0);
+      this.regions.delete(r.slot);
+    }
+    if (r.size === 0) return;
+    this.regions.set(r.slot, r);
+    const flags = P2M.PRESENT | (r.readonly ? 0 : P2M.WRITABLE) | (r.logDirty ? P2M.LOG_DIRTY : 0);
+    for (let at = 0; at < r.size; at += PAGE) this.setEntry(r.gpa + at, (this.layout.ram + r.offset + at) | flags);
+  }
+  private setEntry(gpa: number, value: number): void {
+    this.view.setUint32(this.layout.p2m + (gpa / PAGE) * 4, value >>> 0, true);
+  }
+  /** Frames of a region written since the last call, a bit each. The caller empties the TLBs of its vCPUs. */
+  takeDirtyLog(slot: number): Uint8Array {
+    const r = this.regions.get(slot);
+    if (!r?.logDirty) throw new HvError(`slot ${slot} logs nothing`, 'set it with logDirty first');
+    const bitmap = new Uint8Array(Math.ceil(r.size / PAGE / 8));
+    for (let i = 0; i < r.size / PAGE; i++) {
+      const at = this.layout.p2m + (r.gpa / PAGE + i) * 4;
+      const entry = this.view.getUint32(at, true);
+      if (entry & P2M.LOG_DIRTY) continue;
+      bitmap[i >> 3]! |= 1 << (i & 7);
+      this.view.setUint32(at, entry | P2M.LOG_DIRTY, true);
+    }
+    return bitmap;
   }
 
   /** Machine address of a guest-physical byte. @throws RangeError outside RAM */

@@ -1,0 +1,23 @@
+/** Failed system calls as errors a user can act on. */
+import { HvError } from '../contract.ts';
+import { ERRNO, type Libc } from './libc.ts';
+
+const ADVICE: Readonly<Record<number, string>> = {
+  [ERRNO.ENOENT]: 'use a Linux host with virtualization enabled, or --engine interp',
+  [ERRNO.EACCES]: 'add yourself to the group kvm and log in again, or use --engine interp',
+  [ERRNO.EPERM]: 'add yourself to the group kvm and log in again, or use --engine interp',
+  [ERRNO.EBUSY]: 'another hypervisor on this host uses the processor; end it, or use --engine interp',
+};
+const NAME: Readonly<Record<number, string>> = Object.fromEntries(Object.entries(ERRNO).map(([n, v]) => [v, n]));
+
+/** The error of a call that just failed. */
+export function systemError(c: Libc, what: string): HvError {
+  const code = c.errno();
+  return new HvError(`${what} failed with ${NAME[code] ?? `errno ${code}`}`, ADVICE[code] ?? 'use --engine interp');
+}
+
+/** Passes a result that is not negative on. @throws HvError */
+export function need(c: Libc, result: number, what: string): number {
+  if (result < 0) throw systemError(c, what);
+  return result;
+}
