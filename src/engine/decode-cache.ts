@@ -4,7 +4,7 @@
  */
 import type { Decoder } from '../isa/decoder.ts';
 import type { Insn } from '../isa/insn.ts';
-import { CODE_PAGE, CPU, EXC, ITLB, ITLB_CTX_NEVER, P2M } from '../isa/layout.ts';
+import { CODE_PAGE, CPU, EXC, ITLB, ITLB_CTX_NEVER, P2M, REC } from '../isa/layout.ts';
 import type { Row } from '../isa/row.ts';
 import { SPECIAL } from './interp/special.ts';
 import { recordsFor, writeInsn, writeSpecial } from './lower.ts';
@@ -25,6 +25,8 @@ export interface DecodeCacheOptions {
   readonly handlers: ReadonlyMap<number, number>;
   /** Address of room for the records of one instruction that is run alone: 8 records. */
   readonly aloneAt: number;
+  /** Bytes that records may take. */
+  readonly recordsBytes: number;
   /** Called with each decoded trace when tracing is on. */
   readonly onTrace?: ((rip: bigint, insns: readonly Insn[]) => void) | undefined;
 }
@@ -80,7 +82,7 @@ export class DecodeCache {
   }
 
   /** Address in machine memory of a guest frame, undefined where there is no RAM. */
-  private frameAddress(cpu: number, frame: number): number | undefined {
+  frameAddress(cpu: number, frame: number): number | undefined {
     if (frame >= this.u32(cpu + CPU.p2m_frames!)) return undefined;
     const entry = this.u32(this.u32(cpu + CPU.p2m!) + frame * 4);
     return entry & P2M.PRESENT ? (entry & ~P2M.FLAGS) >>> 0 : undefined;
@@ -94,7 +96,10 @@ export class DecodeCache {
     return this.o.runtime.code_page(frame, mode);
   }
 
+  /** Set by the owner: told before everything decoded is dropped. */
+  onDrop: () => void = () => {};
   private dropAll(cpu: number): void {
+    this.onDrop();
     this.o.runtime.code_reset(cpu);
     this.o.runtime.flush_all(cpu);
   }
@@ -136,8 +141,16 @@ export class DecodeCache {
   }
 
   /** Decodes from `within` to the end of the trace, at most to the end of the page. */
-  private decodeTrace(cpu: number, rip: bigint, linear: bigint, within: number, host: number, page: number): number {
-    const mode = codeModeOf(this.u32(cpu + CPU.mode!));
+  private decodeTrace(
+    cpu: number,
+    rip: bigint,
+    linear: bigint,
+    within: number,
+    host: number,
+    page: number,
+    ahead = false,
+  ): number {
+    const mode = codeModeOf(this.u32(page + CODE_PAGE.MODE));
     const insns: Insn[] = [];
     let at = within;
     let vector: number | undefined;
@@ -148,7 +161,7 @@ export class DecodeCache {
       const insn = this.o.decoder.decode(this.bytes, host + at, host + 4096, mode);
       if ('failure' in insn) {
         if (insn.failure === 'truncated') {
-          if (insns.length === 0) return this.decodeStraddling(cpu, linear, within, host, page);
+          if (insns.length === 0) return ahead ? 0 : this.decodeStraddling(cpu, linear, within, host, page);
         } else vector = insn.failure === 'ud' ? EXC.UD : EXC.GP;
         break;
       }
@@ -159,6 +172,25 @@ export class DecodeCache {
     }
     this.o.onTrace?.(rip, insns);
     return this.writeTrace(cpu, page, within, at, insns, count + 1, vector);
+  }
+
+  /** The record that interprets the instruction at an offset of a page, made if need be; 0 when there is no room. */
+  recordAt(cpu: number, page: number, host: number, at: number): number {
+    const known = this.u32(page + CODE_PAGE.ENTRY + at * 4);
+    if (known !== 0) return known;
+    const rest = this.runtimeRoom();
+    if (rest < (MAX_TRACE * 2 + 4) * REC.SIZE) return 0;
+    this.decodeTrace(cpu, 0n, 0n, at, host, page, true);
+    return this.u32(page + CODE_PAGE.ENTRY + at * 4);
+  }
+  /** A record that goes to `target`, an offset from the start of a page (also outside it); 0 when there is no room. */
+  joinRecord(page: number, target: number): number {
+    const at = this.o.runtime.code_records(page, 1) >>> 0;
+    if (at !== 0) writeSpecial(this.view, at, SPECIAL.join, { offset: target & 0xfff, count: 0 }, { disp: target });
+    return at;
+  }
+  private runtimeRoom(): number {
+    return this.o.recordsBytes - this.o.runtime.code_bytes();
   }
 
   private records(cpu: number, page: number, count: number): number {

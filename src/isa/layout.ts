@@ -62,6 +62,8 @@ const FIELDS: readonly FieldSpec[] = [
   field('exit_reason', 'u32', 'EXIT_* when the chain has returned for a reason other than its budget'),
   field('exit_a', 'u64', 'exit detail'),
   field('exit_b', 'u64', 'exit detail'),
+  field('exit_mode', 'u32', 'EXIT_MODE_*: what becomes of instructions that access memory which is not RAM'),
+  field('io_wait', 'u32', 'set by the host in a port, memory or MSR access that it cannot answer yet'),
   field('insns', 'u64', 'guest instructions retired up to the last accounting point'),
   // The exception being raised.
   field('exc_vector', 'u32', 'vector of the fault or trap being raised'),
@@ -228,8 +230,14 @@ export const ITLB = {
   OFFSET: TLB.OFFSET + 4 * TLB_BYTES,
 } as const;
 
+/**
+ * Counters of how often records were jumped to, behind the instruction TLB: u16 each, found by the record's address,
+ * counting down; at 0 the translator hears of it. Records may share a counter.
+ */
+export const HOT = { OFFSET: ITLB.OFFSET + ITLB.ENTRIES * ITLB.ENTRY_SIZE, ENTRIES: 16384 } as const;
+
 /** Bytes from one vCPU's state to the next. */
-export const VCPU_STRIDE = Math.ceil((ITLB.OFFSET + ITLB.ENTRIES * ITLB.ENTRY_SIZE) / 0x10000) * 0x10000;
+export const VCPU_STRIDE = Math.ceil((HOT.OFFSET + HOT.ENTRIES * 2) / 0x10000) * 0x10000;
 
 /** OR-ed to the frame number of an instruction TLB entry that a CR3 load keeps. */
 export const ITLB_GLOBAL = 0x80000000;
@@ -337,6 +345,11 @@ export const EXIT = {
   HYPERCALL: 7,
   EVENT: 8,
 } as const;
+
+/** `exit_mode`: the host answers at once; the chain leaves before the access; the host has been told and carries it out. */
+export const EXIT_MODE = { INLINE: 0, LEAVE: 1, CARRY_OUT: 2 } as const;
+/** Not a vector: recorded instead of one, it makes an instruction leave with EXIT.IO, as if it had not begun. */
+export const EXC_LEAVE = 0x100;
 
 /** EFLAGS bits (SDM vol.1 figure 3-8). */
 export const EFLAGS = {

@@ -24,6 +24,12 @@ export class FunctionBuilder {
     this.type = type;
   }
 
+  /** Puts what `body` emits in front of everything emitted so far. `body` must not open labels that stay open. */
+  prepend(body: () => void): void {
+    const rest = this.code.splice(0);
+    body();
+    for (const b of rest) this.code.push(b);
+  }
   param(i: number): Expr {
     return localGet(i, this.type.params[i]!);
   }
@@ -191,6 +197,10 @@ export class ModuleBuilder {
   }
   has(name: string): boolean {
     return this.indexOf.has(name);
+  }
+  /** Names of the functions defined so far, in order. */
+  get functionNames(): string[] {
+    return this.functions.map((f) => f.name);
   }
   export(name: string): void {
     this.exports.push(name);

@@ -4,7 +4,7 @@
  */
 import { ccOp } from '../../isa/flags.ts';
 import { HELPERS, type HelperSpec } from '../../isa/helpers.ts';
-import { CPU, CPU_FIELDS, EXC, REC, SEG, TLB } from '../../isa/layout.ts';
+import { CPU, CPU_FIELDS, EXC, HOT, REC, SEG, TLB } from '../../isa/layout.ts';
 import {
   type FaultName,
   FLAG_BIT,
@@ -33,6 +33,15 @@ const SEG_NUMBER: Readonly<Record<Exclude<SegRef, 'insn'>, number>> = SEG;
 const load64 = (a: Expr, offset: number): Expr => x.load('i64', a, offset);
 const load32 = (a: Expr, offset: number): Expr => x.load('i32', a, offset);
 const i64 = x.extendU;
+
+/** Counts a jump to record `t`; the host hears of it when the counter has run down (HOT). */
+export function countEntry(f: FunctionBuilder, cpu: Expr, t: Expr): void {
+  const index = x.and(x.binary('shr_u', t, x.i32Const(4)), x.i32Const((HOT.ENTRIES - 1) * 2));
+  const counter = f.let(x.add(cpu, index));
+  const left = f.let(x.sub(x.load('i32_16u', counter, HOT.OFFSET), x.i32Const(1)));
+  f.store('i32_16', counter, HOT.OFFSET, left);
+  f.if(x.eqz(left), () => f.run(f.call('hot', cpu, t)));
+}
 
 /** Record field that tells where an operand is, by its letter. */
 function slotOf(o: Operand): number {
@@ -362,6 +371,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     const { f, cpu, rec } = this;
     const link = f.let(load32(rec, REC.LINK));
     f.if(link, () => {
+      countEntry(f, cpu, link);
       const left = f.let(x.sub(x.sub(load32(cpu, CPU.budget!), this.field16(REC.COUNT)), x.i32Const(1)));
       f.store('i32', cpu, CPU.budget!, x.add(left, x.load('i32_16u', link, REC.COUNT)));
       f.if(x.compare('lt_s', left, x.i32Const(0)), () => f.returnCall('yield_at', cpu, link));

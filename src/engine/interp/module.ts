@@ -15,7 +15,7 @@ import { type FuncType, type FunctionBuilder, ModuleBuilder } from '../../wasm/m
 import { isConditionalBranch, type Shape, shapeKey, shapesOf } from '../shape.ts';
 import { defineAgen } from './agen.ts';
 import { defineArithmetic } from './arithmetic.ts';
-import { HANDLER, HandlerOps } from './backend.ts';
+import { countEntry, HANDLER, HandlerOps } from './backend.ts';
 import { PureWasm } from './pure.ts';
 import { FIRST_HANDLER, SPECIAL } from './special.ts';
 
@@ -39,6 +39,13 @@ const RUNTIME: Readonly<Record<string, FuncType>> = {
   straddle_holds: { params: ['i32', 'i32'], results: ['i32'] },
   fp_check: { params: ['i32', 'i32'], results: ['i32'] },
 };
+/** Exports: what the vCPU enters, and what translated code calls. */
+export const INTERPRETER_FUNCTIONS: readonly string[] = [
+  ...['enter', 'goto', 'explicit', 'mulhu64', 'mulhs64', 'udiv128'],
+  ...FLAGS.map((f) => `flag_${f}`),
+  ...Array.from({ length: 8 }, (_, i) => `cond_${2 * i}`),
+];
+
 /** Classes for fp_check. */
 const UNIT = { x87: 0, 'x87-nowait': 1, mmx: 2, sse: 3, avx: 4 } as const;
 /** Field that tells whether a unit needs the check at all. */
@@ -59,6 +66,7 @@ function declareImports(m: ModuleBuilder): void {
     m.importFunction('runtime', h.name, { params, results });
   }
   m.importFunction('host', 'resolve', { params: ['i32'], results: ['i32'] });
+  m.importFunction('host', 'hot', { params: ['i32', 'i32'], results: [] });
 }
 
 /** `flag_xf(cpu)` for the six flags: by a table over cc_op, each case worked out by its recipe. */
@@ -135,8 +143,9 @@ function storeRip(f: FunctionBuilder, cpu: Expr, rec: Expr, after: boolean): voi
   const rip = x.add(load64(cpu, CPU.page_base!), x.extendU(x.add(load16(rec, REC.OFFSET), length)));
   f.store('i64', cpu, CPU.rip!, x.and(rip, load64(cpu, CPU.code_mask!)));
 }
-/** Enters a trace at record `t`. */
+/** Enters a trace at record `t`, counting how often that happens. */
 function enter(f: FunctionBuilder, cpu: Expr, t: Expr): void {
+  countEntry(f, cpu, t);
   f.store('i32', cpu, CPU.budget!, x.add(load32(cpu, CPU.budget!), load16(t, REC.COUNT)));
   f.returnCallIndirect(HANDLER, load32(t, REC.HANDLER), cpu, t);
 }
@@ -258,8 +267,7 @@ function defineJoints(m: ModuleBuilder): void {
 
   const start = m.define('enter', CPU_FN);
   start.returnCall('goto', start.param(0), load64(start.param(0), CPU.rip!));
-  m.export('enter');
-  m.export('explicit');
+  for (const name of INTERPRETER_FUNCTIONS) m.export(name);
 }
 
 function defineSpecials(m: ModuleBuilder): void {
@@ -273,6 +281,7 @@ function defineSpecials(m: ModuleBuilder): void {
     const [cpu, rec] = [join.param(0), join.param(1)];
     const link = join.let(load32(rec, REC.LINK));
     join.if(link, () => {
+      countEntry(join, cpu, link);
       const left = join.let(x.sub(load32(cpu, CPU.budget!), load16(rec, REC.COUNT)));
       join.store('i32', cpu, CPU.budget!, x.add(left, load16(link, REC.COUNT)));
       join.returnCallIndirect(HANDLER, load32(link, REC.HANDLER), cpu, link);

@@ -2,6 +2,7 @@
  * A vCPU of the soft engine: the interpreter's chain, entered again and again until its budget of instructions is
  * used up or something needs the caller.
  */
+import { Translator } from '../../engine/bt/translator.ts';
 import { DecodeCache } from '../../engine/decode-cache.ts';
 import { SPECIAL } from '../../engine/interp/special.ts';
 import type { HostImports, InterpreterExports, RuntimeExports } from '../../engine/runtime.ts';
@@ -33,6 +34,11 @@ export interface SoftVcpuOptions {
   readonly decoder: Decoder;
   readonly rows: readonly Row[];
   readonly host: VcpuHost;
+  /** `bt` translates what is hot; `interp` (default) only interprets. */
+  readonly engine?: 'interp' | 'bt' | undefined;
+  /** Jumps to a place before it is translated. */
+  readonly hotThreshold?: number | undefined;
+  readonly onRegion?: ((rip: bigint, insns: number, bytes: number) => void) | undefined;
   readonly onTrace?: ((rip: bigint, insns: readonly Insn[]) => void) | undefined;
 }
 
@@ -45,6 +51,7 @@ export class SoftVcpu {
   readonly runtime: RuntimeExports;
   private readonly interpreter: InterpreterExports;
   private readonly cache: DecodeCache;
+  readonly translator: Translator | undefined;
   private readonly registers: Registers;
   private readonly view: DataView;
   private readonly host: VcpuHost;
@@ -66,7 +73,10 @@ export class SoftVcpu {
     const interpreter = new WebAssembly.Instance(o.image.interpreter, {
       env: { memory, table },
       runtime: runtimeFunctions(runtime.exports),
-      host: { resolve: (cpu: number) => this.cache.resolve(cpu) },
+      host: {
+        resolve: (cpu: number) => this.cache.resolve(cpu),
+        hot: (cpu: number, rec: number) => this.translator?.hot(cpu, rec >>> 0),
+      },
     });
     this.interpreter = interpreter.exports as unknown as InterpreterExports;
     this.cache = new DecodeCache({
@@ -76,8 +86,22 @@ export class SoftVcpu {
       rowIds: new Map(o.rows.map((r, i) => [r, i])),
       handlers: o.image.handlers,
       aloneAt: this.cpu - 8 * REC.SIZE,
+      recordsBytes: o.memory.layout.recordsEnd - o.memory.layout.records,
       onTrace: o.onTrace,
     });
+    if (o.engine === 'bt') {
+      this.translator = new Translator({
+        memory,
+        table,
+        cache: this.cache,
+        decoder: o.decoder,
+        runtime: runtime.exports,
+        interpreter: interpreter.exports,
+        onRegion: o.onRegion,
+      });
+      this.translator.resetCounters(this.cpu, o.hotThreshold);
+      this.cache.onDrop = () => this.translator?.forget();
+    }
     this.cache.explicitFlags = (cpu) => this.interpreter.explicit(cpu);
     this.cache.endBudget = () => this.endSlice(0);
     const l = o.memory.layout;
@@ -141,6 +165,7 @@ export class SoftVcpu {
     this.cut = 0;
     this.view.setInt32(this.cpu + CPU.budget!, budget, true);
     const why = this.loop();
+    if (this.translator?.hasPending) this.translator.flush();
     this.retired += budget - this.cut - this.view.getInt32(this.cpu + CPU.budget!, true);
     return why;
   }

@@ -1,0 +1,165 @@
+/**
+ * The control-flow graph of a region: basic blocks of instructions reached from one entry by direct branches and
+ * calls within the entry's page. Positions are byte offsets from the start of that page.
+ */
+import type { Insn } from '../../isa/insn.ts';
+import { isConditionalBranch, usesOffset } from '../shape.ts';
+import { rowUse } from './rowuse.ts';
+
+/** An instruction with the record that interprets it. */
+export interface RegionInsn {
+  readonly insn: Insn;
+  readonly at: number;
+  /** Address of its first record and the handler that is its own (not a region's). */
+  readonly rec: number;
+  readonly handler: number;
+  /** COUNT of that record. */
+  readonly count: number;
+}
+
+/** How a block ends. Targets are positions; a target that is no block of the region is left through a join. */
+export type BlockEnd =
+  | { readonly kind: 'fall'; readonly next: number }
+  /** Conditional branch: taken, else on to `next`. */
+  | { readonly kind: 'branch'; readonly target: number; readonly next: number }
+  | { readonly kind: 'jump'; readonly target: number }
+  | { readonly kind: 'call'; readonly target: number; readonly next: number }
+  | { readonly kind: 'return' }
+  /** Indirect jump, indirect call. */
+  | { readonly kind: 'dynamic' }
+  /** The instruction at `next` is the interpreter's. */
+  | { readonly kind: 'interpret'; readonly insn: RegionInsn };
+
+export interface Block {
+  readonly at: number;
+  readonly insns: readonly RegionInsn[];
+  readonly end: BlockEnd;
+}
+
+export interface Cfg {
+  readonly entry: number;
+  readonly blocks: ReadonlyMap<number, Block>;
+}
+
+/** Most instructions and blocks of a region. */
+const MAX_INSNS = 500;
+const MAX_BLOCKS = 120;
+
+/** Vocabulary that only the interpreter carries out. */
+const INTERPRETED_METHODS = new Set(['transfer', 'probeStore']);
+const isTranslatableHelper = (name: string): boolean => /^(sse_|x87_)/.test(name);
+
+/** Can the translator state this instruction, or is it left to the interpreter? `methods`: its vocabulary. */
+export function isTranslatable(insn: Insn, methods: { has(name: string): boolean }): boolean {
+  const { row } = insn;
+  if (insn.rep !== 'none' || insn.mode.code === 16 || insn.asize === 16 || insn.mode.stack === 16) return false;
+  if (insn.mode.code === 32 && usesOffset(row) && row.name !== 'lea') return false;
+  const isBranch = ['branch', 'jump'].some((m) => rowUse(row).methods.has(m));
+  if (row.ends && !isBranch) return false;
+  if (row.unit !== undefined && row.unit !== 'sse' && row.unit !== 'x87' && row.unit !== 'mmx') return false;
+  const use = rowUse(row);
+  for (const m of use.methods) if (INTERPRETED_METHODS.has(m) || !methods.has(m)) return false;
+  for (const h of use.helpers) if (!isTranslatableHelper(h)) return false;
+  return true;
+}
+
+/** Finds the instruction at a position of the page, with its record; undefined when it cannot be decoded there. */
+export type InsnAt = (at: number) => RegionInsn | undefined;
+
+/** Positions where blocks begin: the entry and all targets; instruction starts are collected on the way. */
+export function buildCfg(entry: number, insnAt: InsnAt, canTranslate: (insn: Insn) => boolean): Cfg {
+  const known = new Map<number, RegionInsn>();
+  const leaders = new Set<number>([entry]);
+  const work = [entry];
+  const inPage = (at: number): boolean => at >= 0 && at < 4096;
+  const lead = (at: number): void => {
+    if (!inPage(at) || leaders.has(at) || leaders.size >= MAX_BLOCKS) return;
+    leaders.add(at);
+    work.push(at);
+  };
+  while (work.length > 0) {
+    let at = work.shift()!;
+    while (!known.has(at) && known.size < MAX_INSNS && inPage(at)) {
+      const i = insnAt(at);
+      if (!i) break;
+      known.set(at, i);
+      if (!canTranslate(i.insn)) break;
+      const next = at + i.insn.length;
+      const end = controlOf(i, next);
+      if (end) {
+        if ('target' in end) lead(end.target);
+        if ('next' in end && end.kind !== 'fall') lead(end.next);
+        break;
+      }
+      at = next;
+    }
+  }
+  const blocks = new Map<number, Block>();
+  for (const at of leaders) {
+    const block = makeBlock(at, known, leaders, canTranslate);
+    if (block) blocks.set(at, block);
+  }
+  return { entry, blocks };
+}
+
+/** How control leaves after an instruction; undefined when it goes on to the next. */
+function controlOf(i: RegionInsn, next: number): BlockEnd | undefined {
+  const { row } = i.insn;
+  const use = rowUse(row).methods;
+  if (use.has('jump')) return row.name === 'ret' ? { kind: 'return' } : { kind: 'dynamic' };
+  if (!use.has('branch')) return undefined;
+  const rel = i.insn.operands.find((o) => o.kind === 'rel');
+  const target = next + (rel?.kind === 'rel' ? rel.value : 0);
+  if (isConditionalBranch(row)) return { kind: 'branch', target, next };
+  return row.name === 'call' ? { kind: 'call', target, next } : { kind: 'jump', target };
+}
+
+function makeBlock(
+  start: number,
+  known: ReadonlyMap<number, RegionInsn>,
+  leaders: ReadonlySet<number>,
+  canTranslate: (insn: Insn) => boolean,
+): Block | undefined {
+  const insns: RegionInsn[] = [];
+  for (let at = start; ; ) {
+    const i = known.get(at);
+    if (!i) return insns.length > 0 ? { at: start, insns, end: { kind: 'fall', next: at } } : undefined;
+    if (!canTranslate(i.insn)) return { at: start, insns, end: { kind: 'interpret', insn: i } };
+    insns.push(i);
+    const next = at + i.insn.length;
+    const end = controlOf(i, next);
+    if (end) return { at: start, insns, end };
+    if (leaders.has(next)) return { at: start, insns, end: { kind: 'fall', next } };
+    at = next;
+  }
+}
+
+/** Blocks that a block may go to inside the region. Returns go to every return site (`sites`). */
+export function successors(cfg: Cfg, b: Block, sites: readonly number[]): number[] {
+  const inside = (at: number): number[] => (cfg.blocks.has(at) ? [at] : []);
+  switch (b.end.kind) {
+    case 'fall':
+      return inside(b.end.next);
+    case 'branch':
+      return [...inside(b.end.target), ...inside(b.end.next)];
+    case 'jump':
+    case 'call':
+      return inside(b.end.target);
+    case 'return':
+      return sites.length > 0 ? [RETURN_NODE] : [];
+    default:
+      return [];
+  }
+}
+/** The virtual block in which a popped return address is compared with the region's return sites. */
+export const RETURN_NODE = -1;
+
+/** Return sites of calls whose target is in the region and from which a `return` can come. */
+export function returnSites(cfg: Cfg): number[] {
+  const blocks = [...cfg.blocks.values()];
+  if (!blocks.some((b) => b.end.kind === 'return')) return [];
+  const sites = blocks.flatMap((b) =>
+    b.end.kind === 'call' && cfg.blocks.has(b.end.target) && cfg.blocks.has(b.end.next) ? [b.end.next] : [],
+  );
+  return [...new Set(sites)];
+}

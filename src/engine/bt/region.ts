@@ -1,0 +1,277 @@
+/**
+ * Writes a region as one WebAssembly function: blocks nested by the dominator tree, loops as loops, one exit where
+ * registers go back to memory. The function has the type of an interpreter's handler and stands in the place of the
+ * entry's record.
+ *
+ * The local `budget` holds the instructions left. A block takes its length off when it begins; leaving in the middle
+ * gives the rest back. Loops look at it when they go round.
+ */
+import { ATTR, CPU, REC, SEG } from '../../isa/layout.ts';
+import type { Ops } from '../../isa/ops.ts';
+import * as x from '../../wasm/expr.ts';
+import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
+import { HANDLER } from '../interp/backend.ts';
+import { RegionOps } from './backend.ts';
+import { type Block, type Cfg, RETURN_NODE, type RegionInsn, returnSites, successors } from './cfg.ts';
+import { type Structure, structure } from './structure.ts';
+
+type Expr = x.Expr;
+
+/** Records through which a region is left to a position known when translated: made by the owner of the code cache. */
+export interface JoinRecords {
+  /** Address of a join record that goes to `target` (a position, possibly outside the page). */
+  join(target: number): number;
+  /** Table index of the join handler. */
+  readonly joinHandler: number;
+}
+
+export class RegionWriter {
+  private readonly f: FunctionBuilder;
+  private readonly ops: RegionOps;
+  private readonly cfg: Cfg;
+  private readonly joins: JoinRecords;
+  private readonly s: Structure;
+  private readonly sites: readonly number[];
+  private readonly labels = new Map<number, Label>();
+  private readonly loops = new Map<number, Label>();
+  private exit: Label = 0;
+  private readonly budget: number;
+  private readonly exitHandler: number;
+  private readonly exitRecord: number;
+  private readonly exitRip: number;
+  private readonly returnTo: number;
+  /** The block being written, the instructions of it that come before the current one, and its flag state at the end. */
+  private block!: Block;
+  private done = 0;
+  private node = 0;
+
+  constructor(m: ModuleBuilder, name: string, cfg: Cfg, joins: JoinRecords) {
+    this.f = m.define(name, HANDLER);
+    this.cfg = cfg;
+    this.joins = joins;
+    this.ops = new RegionOps(this.f, {
+      leaveAt: (i) => this.leaveAt(i),
+      branch: () => this.branchTaken(),
+      jump: (rip) => this.jump(rip),
+    });
+    this.sites = returnSites(cfg);
+    this.s = structure(cfg.entry, (k) => this.successorsOf(k));
+    const { f } = this;
+    this.budget = f.variable('i32');
+    this.exitHandler = f.variable('i32');
+    this.exitRecord = f.variable('i32');
+    this.exitRip = f.variable('i64');
+    this.returnTo = f.variable('i64');
+  }
+
+  private successorsOf(key: number): readonly number[] {
+    if (key === RETURN_NODE) return this.sites;
+    return successors(this.cfg, this.cfg.blocks.get(key)!, this.sites);
+  }
+
+  /** Emits the whole function. */
+  write(): void {
+    const { f } = this;
+    const [cpu, rec] = [f.param(0), f.param(1)];
+    f.block((exit) => {
+      this.exit = exit;
+      this.guardSegments();
+      this.tree(0);
+      f.unreachable();
+    });
+    this.ops.epilogue();
+    f.store('i32', cpu, CPU.budget!, f.get(this.budget));
+    f.if(f.get(this.exitHandler), () =>
+      f.returnCallIndirect(HANDLER, f.get(this.exitHandler), cpu, f.get(this.exitRecord)),
+    );
+    f.returnCall('goto', cpu, f.get(this.exitRip));
+    f.prepend(() => {
+      this.ops.prologue();
+      const left = x.sub(x.load('i32', cpu, CPU.budget!), x.load('i32_16u', rec, REC.COUNT));
+      f.setVariable(this.budget, left);
+    });
+  }
+
+  /** 32-bit code is translated for flat segments: base 0, limit 4 GiB, writable data. Others are the interpreter's. */
+  private guardSegments(): void {
+    const first = this.firstInsn(this.cfg.entry)!;
+    if (first.insn.mode.code === 64) return;
+    const cpu = this.f.param(0);
+    const all = [SEG.es, SEG.cs, SEG.ss, SEG.ds];
+    const bases = all.map((s) => x.load('i64', cpu, CPU.seg_base! + s * 8)).reduce((a, b) => x.or(a, b));
+    const limits = all.map((s) => x.load('i32', cpu, CPU.seg_limit! + s * 4)).reduce((a, b) => x.and(a, b));
+    const data = [SEG.es, SEG.ss, SEG.ds].map((s) => x.load('i32', cpu, CPU.seg_attr! + s * 4));
+    const writable = x.and(data.reduce((a, b) => x.and(a, b)), x.i32Const(ATTR.WRITABLE | ATTR.P));
+    const extended = [SEG.fs, SEG.gs].map((s) => x.load('i32', cpu, CPU.seg_limit! + s * 4));
+    const used = extended.filter((_, i) => this.usesSegment(SEG.fs + i)).reduce((a, b) => x.and(a, b), limits);
+    const flat = x.and(
+      x.and(x.eqz(bases), x.compare('eq', used, x.i32Const(-1))),
+      x.compare('eq', writable, x.i32Const(ATTR.WRITABLE | ATTR.P)),
+    );
+    this.f.if(x.eqz(flat), () => this.leaveBefore(first, 0));
+  }
+  private usesSegment(seg: number): boolean {
+    for (const b of this.cfg.blocks.values()) {
+      if (b.insns.some((i) => (i.insn.mem?.seg ?? i.insn.seg) === seg)) return true;
+    }
+    return false;
+  }
+
+  // --- structure -------------------------------------------------------------------------------------------
+  /** A node with all that it dominates; as a loop if a back edge comes to it. */
+  private tree(n: number): void {
+    const merges = this.s.children[n]!.filter((c) => this.s.isMerge[c]);
+    if (!this.s.isLoop[n]) {
+      this.within(n, merges);
+      return;
+    }
+    this.f.loop((label) => {
+      this.loops.set(n, label);
+      this.ops.flagState = { kind: 'unknown' };
+      this.within(n, merges);
+    });
+    this.f.unreachable();
+  }
+  /** The node's own code inside blocks whose ends are its merge children, the last in order outermost. */
+  private within(n: number, merges: readonly number[]): void {
+    if (merges.length === 0) {
+      this.nodeCode(n);
+      return;
+    }
+    const outer = merges.at(-1)!;
+    const state = this.ops.flagState;
+    this.f.block((label) => {
+      this.labels.set(outer, label);
+      this.ops.flagState = state;
+      this.within(n, merges.slice(0, -1));
+    });
+    this.ops.flagState = { kind: 'unknown' };
+    this.tree(outer);
+  }
+  private nodeCode(n: number): void {
+    this.node = n;
+    const key = this.s.order[n]!;
+    if (key === RETURN_NODE) this.returnCode();
+    else this.blockCode(this.cfg.blocks.get(key)!);
+  }
+  /** Goes from the current node to a position: inside the region if it is a block there. */
+  private goTo(target: number): void {
+    const to = this.s.index.get(target);
+    if (to === undefined || this.s.isIrreducible(this.node, to)) {
+      this.leaveTo(target);
+      return;
+    }
+    if (to <= this.node) {
+      this.goBack(to, target);
+      return;
+    }
+    const label = this.labels.get(to);
+    if (this.s.isMerge[to] && label !== undefined) this.f.br(label);
+    else this.inline(to);
+  }
+  /** A loop goes round, unless the budget is used up. */
+  private goBack(to: number, target: number): void {
+    const { f } = this;
+    if (target !== RETURN_NODE) {
+      const first = this.firstInsn(target);
+      if (first) f.if(x.compare('lt_s', f.get(this.budget), x.i32Const(0)), () => this.leaveBefore(first, 0));
+    }
+    f.br(this.loops.get(to)!);
+  }
+  private firstInsn(target: number): RegionInsn | undefined {
+    const b = this.cfg.blocks.get(target)!;
+    return b.insns[0] ?? (b.end.kind === 'interpret' ? b.end.insn : undefined);
+  }
+  /** Writes a node in place, as its only way in is from here; then turns back to the current one. */
+  private inline(to: number): void {
+    const saved = [this.node, this.block, this.done, this.ops.flagState] as const;
+    this.tree(to);
+    [this.node, this.block, this.done, this.ops.flagState] = saved;
+  }
+
+  // --- blocks ----------------------------------------------------------------------------------------------
+  private blockCode(b: Block): void {
+    const { f, ops } = this;
+    this.block = b;
+    if (b.insns.length > 0) f.setVariable(this.budget, x.sub(f.get(this.budget), x.i32Const(b.insns.length)));
+    for (let n = 0; n < b.insns.length; n++) {
+      this.block = b;
+      this.done = n;
+      const i = b.insns[n]!;
+      ops.begin(i);
+      this.checkUnit(i);
+      i.insn.row.exec(ops as unknown as Ops<Expr>);
+    }
+    this.done = b.insns.length;
+    this.blockEnd(b);
+  }
+  private blockEnd(b: Block): void {
+    switch (b.end.kind) {
+      case 'fall':
+      case 'branch':
+        this.goTo(b.end.next);
+        break;
+      case 'interpret':
+        this.leaveBefore(b.end.insn, 0);
+        break;
+      // Jumps, calls and returns have gone already, through `branch` and `jump`.
+    }
+  }
+  /** x87 and MMX look at the pending exceptions each time; SSE's availability cannot change inside a region. */
+  private checkUnit(i: RegionInsn): void {
+    const { unit } = i.insn.row;
+    if (!unit) return;
+    const field = unit === 'sse' ? CPU.sse_trap! : CPU.fpu_trap!;
+    this.f.if(x.load('i32', this.f.param(0), field), () => this.leaveAt(i));
+  }
+
+  private branchTaken(): void {
+    const { end } = this.block;
+    if (end.kind !== 'branch' && end.kind !== 'jump' && end.kind !== 'call') throw new Error('a branch in mid-block');
+    this.goTo(end.target);
+  }
+  private jump(rip: Expr): void {
+    const { f } = this;
+    if (this.block.end.kind === 'return' && this.sites.length > 0) {
+      f.setVariable(this.returnTo, rip);
+      this.goTo(RETURN_NODE);
+      return;
+    }
+    f.setVariable(this.exitRip, rip);
+    f.setVariable(this.exitHandler, x.i32Const(0));
+    f.br(this.exit);
+  }
+  /** The popped address is compared with the region's return sites before the region gives up. */
+  private returnCode(): void {
+    const { f } = this;
+    const within = f.let(x.sub(f.get(this.returnTo), this.ops.page()));
+    f.if(x.compare('ge_s', f.get(this.budget), x.i32Const(0)), () => {
+      for (const site of this.sites) {
+        f.if(x.compare('eq', within, x.i64Const(BigInt(site))), () => this.goTo(site));
+      }
+    });
+    f.setVariable(this.exitRip, f.get(this.returnTo));
+    f.setVariable(this.exitHandler, x.i32Const(0));
+    f.br(this.exit);
+  }
+
+  // --- leaving ---------------------------------------------------------------------------------------------
+  private leaveAt(i: RegionInsn): void {
+    this.leaveBefore(i, this.block.insns.length - this.done);
+  }
+  /** Lets the interpreter go on at an instruction; `unspent` instructions of the block were not carried out. */
+  private leaveBefore(i: RegionInsn, unspent: number): void {
+    const { f } = this;
+    const back = unspent + i.count;
+    if (back !== 0) f.setVariable(this.budget, x.add(f.get(this.budget), x.i32Const(back)));
+    f.setVariable(this.exitHandler, x.i32Const(i.handler));
+    f.setVariable(this.exitRecord, x.i32Const(i.rec));
+    f.br(this.exit);
+  }
+  private leaveTo(target: number): void {
+    const { f } = this;
+    f.setVariable(this.exitHandler, x.i32Const(this.joins.joinHandler));
+    f.setVariable(this.exitRecord, x.i32Const(this.joins.join(target)));
+    f.br(this.exit);
+  }
+}

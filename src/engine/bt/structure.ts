@@ -1,0 +1,100 @@
+/**
+ * Order, dominators and loops of a region's graph: what is needed to write it as nested blocks and loops
+ * (N. Ramsey, "Beyond Relooper", ICFP 2022). Nodes are numbered in reverse postorder from the entry, 0.
+ */
+export interface Structure {
+  /** Node keys in reverse postorder. */
+  readonly order: readonly number[];
+  readonly index: ReadonlyMap<number, number>;
+  /** Immediate dominator by reverse postorder number; the entry's is itself. */
+  readonly idom: readonly number[];
+  /** Children in the dominator tree, by number. */
+  readonly children: readonly (readonly number[])[];
+  /** Target of a back edge from a node that it dominates. */
+  readonly isLoop: readonly boolean[];
+  /** More than one forward edge comes in. */
+  readonly isMerge: readonly boolean[];
+  /** True for an edge that goes back to a node that does not dominate its source: it has to leave the region. */
+  isIrreducible(from: number, to: number): boolean;
+}
+
+export function structure(entry: number, successors: (key: number) => readonly number[]): Structure {
+  const order = reversePostorder(entry, successors);
+  const index = new Map(order.map((k, i) => [k, i]));
+  const preds: number[][] = order.map(() => []);
+  const edges: [number, number][] = [];
+  order.forEach((k, from) => {
+    for (const s of successors(k)) {
+      const to = index.get(s)!;
+      preds[to]!.push(from);
+      edges.push([from, to]);
+    }
+  });
+  const idom = dominators(preds);
+  const dominates = (a: number, b: number): boolean => {
+    let n = b;
+    while (n > a) n = idom[n]!;
+    return n === a;
+  };
+  const isLoop = order.map(() => false);
+  const forward = order.map(() => 0);
+  for (const [from, to] of edges) {
+    if (to > from) forward[to] = forward[to]! + 1;
+    else if (dominates(to, from)) isLoop[to] = true;
+  }
+  const children: number[][] = order.map(() => []);
+  for (let i = 1; i < order.length; i++) children[idom[i]!]!.push(i);
+  return {
+    order,
+    index,
+    idom,
+    children,
+    isLoop,
+    isMerge: forward.map((n) => n > 1),
+    isIrreducible: (from, to) => to <= from && !dominates(to, from),
+  };
+}
+
+function reversePostorder(entry: number, successors: (key: number) => readonly number[]): number[] {
+  const seen = new Set<number>([entry]);
+  const post: number[] = [];
+  const stack: { key: number; rest: number[] }[] = [{ key: entry, rest: [...successors(entry)] }];
+  while (stack.length > 0) {
+    const top = stack.at(-1)!;
+    const next = top.rest.pop();
+    if (next === undefined) {
+      post.push(top.key);
+      stack.pop();
+    } else if (!seen.has(next)) {
+      seen.add(next);
+      stack.push({ key: next, rest: [...successors(next)] });
+    }
+  }
+  return post.reverse();
+}
+
+/** Cooper, Harvey, Kennedy: "A Simple, Fast Dominance Algorithm". */
+function dominators(preds: readonly (readonly number[])[]): number[] {
+  const idom: number[] = preds.map(() => -1);
+  idom[0] = 0;
+  const intersect = (a: number, b: number): number => {
+    let [x, y] = [a, b];
+    while (x !== y) {
+      while (x > y) x = idom[x]!;
+      while (y > x) y = idom[y]!;
+    }
+    return x;
+  };
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (let n = 1; n < preds.length; n++) {
+      let best = -1;
+      for (const p of preds[n]!) if (idom[p] !== -1) best = best === -1 ? p : intersect(best, p);
+      if (best !== idom[n]) {
+        idom[n] = best;
+        changed = true;
+      }
+    }
+  }
+  return idom;
+}

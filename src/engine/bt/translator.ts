@@ -1,0 +1,216 @@
+/**
+ * Decides what is translated, builds the regions in batches and puts them in the place of their entries' records.
+ */
+
+import type { Decoder } from '../../isa/decoder.ts';
+import { HELPERS } from '../../isa/helpers.ts';
+import type { Insn } from '../../isa/insn.ts';
+import { CODE_PAGE, CPU, HOT, ITLB, REC } from '../../isa/layout.ts';
+import { type FuncType, ModuleBuilder } from '../../wasm/module.ts';
+import type { DecodeCache } from '../decode-cache.ts';
+import { INTERPRETER_FUNCTIONS } from '../interp/module.ts';
+import { SPECIAL } from '../interp/special.ts';
+import { codeModeOf } from '../state.ts';
+import { RegionOps } from './backend.ts';
+import { buildCfg, isTranslatable, type RegionInsn } from './cfg.ts';
+import { RegionWriter } from './region.ts';
+
+/** Jumps to a record before it is translated, as its counter begins. */
+export const HOT_THRESHOLD = 300;
+/** What a counter is set to after its record was dealt with. */
+const COUNTER_REST = 0xffff;
+/** Regions that go into one module at the most. */
+const MAX_BATCH = 32;
+
+const WASM_TYPE = { i: 'i32', l: 'i64', v: 'v128' } as const;
+const I64_OF_I64S = (n: number): FuncType => ({ params: new Array(n).fill('i64'), results: ['i64'] });
+
+export interface TranslatorOptions {
+  readonly memory: WebAssembly.Memory;
+  readonly table: WebAssembly.Table;
+  readonly cache: DecodeCache;
+  readonly decoder: Decoder;
+  /** Exports of the runtime and of the interpreter module. */
+  readonly runtime: WebAssembly.Exports;
+  readonly interpreter: WebAssembly.Exports;
+  /** Called with each region when tracing is on. */
+  readonly onRegion?: ((rip: bigint, insns: number, bytes: number) => void) | undefined;
+}
+
+export interface TranslatorCounters {
+  regions: number;
+  insns: number;
+  modules: number;
+  bytes: number;
+  /** Milliseconds spent making and compiling modules. */
+  ms: number;
+  refused: number;
+}
+
+interface Pending {
+  readonly cpu: number;
+  readonly rec: number;
+  readonly page: number;
+  readonly at: number;
+  readonly rip: bigint;
+}
+
+/** Vocabulary that the region backend has. */
+const METHODS = {
+  has: (name: string): boolean => name in RegionOps.prototype,
+};
+
+export class Translator {
+  readonly counters: TranslatorCounters = { regions: 0, insns: 0, modules: 0, bytes: 0, ms: 0, refused: 0 };
+  private readonly o: TranslatorOptions;
+  private readonly view: DataView;
+  private readonly bytes: Uint8Array;
+  private pending = new Map<number, Pending>();
+  /** The interpreter's handler of records that a region stands in for. */
+  private readonly originals = new Map<number, number>();
+
+  constructor(options: TranslatorOptions) {
+    this.o = options;
+    this.view = new DataView(options.memory.buffer);
+    this.bytes = new Uint8Array(options.memory.buffer);
+  }
+
+  /** Sets all counters of a vCPU to the threshold (1-65535). */
+  resetCounters(cpu: number, threshold = HOT_THRESHOLD): void {
+    for (let i = 0; i < HOT.ENTRIES; i++) this.view.setUint16(cpu + HOT.OFFSET + i * 2, threshold, true);
+  }
+  /** Forgets everything about records: they are being dropped. */
+  forget(): void {
+    this.pending.clear();
+    this.originals.clear();
+  }
+  get hasPending(): boolean {
+    return this.pending.size > 0;
+  }
+
+  private u32(at: number): number {
+    return this.view.getUint32(at, true);
+  }
+
+  /** A record's counter has run down: it is a candidate if it is the entry of its position in the current page. */
+  hot(cpu: number, rec: number): void {
+    const counter = cpu + HOT.OFFSET + ((rec >>> 4) & ((HOT.ENTRIES - 1) * 2));
+    this.view.setUint16(counter, COUNTER_REST, true);
+    if (this.originals.has(rec) || this.pending.has(rec)) return;
+    const at = this.view.getUint16(rec + REC.OFFSET, true);
+    const pageBase = this.view.getBigUint64(cpu + CPU.page_base!, true);
+    const mask = this.view.getBigUint64(cpu + CPU.code_mask!, true);
+    const linear = BigInt.asUintN(64, pageBase + this.view.getBigUint64(cpu + CPU.code_base!, true)) & mask;
+    const entry = cpu + ITLB.OFFSET + Number((linear >> 12n) & BigInt(ITLB.ENTRIES - 1)) * ITLB.ENTRY_SIZE;
+    const tag = (linear & ~0xfffn) | BigInt(this.u32(cpu + CPU.itlb_ctx!));
+    if (this.view.getBigUint64(entry + ITLB.TAG, true) !== tag) return;
+    const page = this.u32(entry + ITLB.PAGE);
+    if (this.u32(page + CODE_PAGE.ENTRY + at * 4) !== rec) return;
+    this.pending.set(rec, { cpu, rec, page, at, rip: pageBase + BigInt(at) });
+  }
+
+  /** Translates what is waiting; called between chains. */
+  flush(): void {
+    const started = performance.now();
+    const batch = [...this.pending.values()].slice(0, MAX_BATCH);
+    for (const p of batch) this.pending.delete(p.rec);
+    const m = this.newModule();
+    const made: Pending[] = [];
+    for (const p of batch) if (this.addRegion(m, p)) made.push(p);
+    if (made.length > 0) this.install(m, made);
+    this.counters.ms += performance.now() - started;
+  }
+
+  private newModule(): ModuleBuilder {
+    const m = new ModuleBuilder();
+    const access: FuncType = { params: ['i32', 'i64', 'i32'], results: ['i32'] };
+    m.importFunction('runtime', 'ram_read', access);
+    m.importFunction('runtime', 'ram_write', access);
+    for (const h of HELPERS) {
+      if (!/^(sse_|x87_)/.test(h.name)) continue;
+      const params = ['i32' as const, ...[...h.params].map((p) => WASM_TYPE[p as 'i'])];
+      m.importFunction('runtime', h.name, { params, results: h.result === '' ? [] : [WASM_TYPE[h.result as 'i']] });
+    }
+    for (const name of INTERPRETER_FUNCTIONS) {
+      if (name === 'enter') continue;
+      m.importFunction('interpreter', name, functionType(name));
+    }
+    return m;
+  }
+
+  /** Writes the region of an entry; false when there is nothing to gain or the entry is gone. */
+  private addRegion(m: ModuleBuilder, p: Pending): boolean {
+    const frame = this.u32(p.page + CODE_PAGE.FRAME);
+    const host = this.o.cache.frameAddress(p.cpu, frame);
+    if (host === undefined || this.u32(p.page + CODE_PAGE.ENTRY + p.at * 4) !== p.rec) return false;
+    const mode = codeModeOf(this.u32(p.page + CODE_PAGE.MODE));
+    const insnAt = (at: number): RegionInsn | undefined => {
+      const insn = this.o.decoder.decode(this.bytes, host + at, host + 4096, mode);
+      if ('failure' in insn) return undefined;
+      const rec = this.o.cache.recordAt(p.cpu, p.page, host, at);
+      if (rec === 0) return undefined;
+      const handler = this.originals.get(rec) ?? this.u32(rec + REC.HANDLER);
+      return { insn, at, rec, handler, count: this.view.getUint16(rec + REC.COUNT, true) };
+    };
+    const cfg = buildCfg(p.at, insnAt, (insn) => this.canTranslate(insn));
+    const first = cfg.blocks.get(p.at);
+    if (!first || first.insns.length === 0) {
+      this.counters.refused++;
+      return false;
+    }
+    const joins = new Map<number, number>();
+    const join = (target: number): number => {
+      let rec = joins.get(target);
+      if (rec === undefined) {
+        rec = this.o.cache.joinRecord(p.page, target);
+        joins.set(target, rec);
+      }
+      return rec;
+    };
+    const name = `region_${p.rip.toString(16)}`;
+    new RegionWriter(m, `${name}_${this.counters.regions}`, cfg, { join, joinHandler: SPECIAL.join }).write();
+    if ([...joins.values()].includes(0)) {
+      m.dropLast();
+      return false;
+    }
+    this.counters.regions++;
+    let insns = 0;
+    for (const b of cfg.blocks.values()) insns += b.insns.length;
+    this.counters.insns += insns;
+    this.o.onRegion?.(p.rip, insns, 0);
+    return true;
+  }
+
+  private canTranslate(insn: Insn): boolean {
+    return isTranslatable(insn, METHODS);
+  }
+
+  private install(m: ModuleBuilder, made: readonly Pending[]): void {
+    const { table } = this.o;
+    const base = table.grow(made.length);
+    m.element(base, m.functionNames);
+    const bytes = m.build({ maximumPages: 65536, shared: false, tableSize: 0 });
+    const module = new WebAssembly.Module(bytes);
+    new WebAssembly.Instance(module, {
+      env: { memory: this.o.memory, table },
+      runtime: this.o.runtime as WebAssembly.ModuleImports,
+      interpreter: this.o.interpreter as WebAssembly.ModuleImports,
+    });
+    this.counters.modules++;
+    this.counters.bytes += bytes.length;
+    made.forEach((p, i) => {
+      // Making room for records may have dropped the page meanwhile.
+      if (this.u32(p.page + CODE_PAGE.ENTRY + p.at * 4) !== p.rec) return;
+      this.originals.set(p.rec, this.u32(p.rec + REC.HANDLER));
+      this.view.setUint32(p.rec + REC.HANDLER, base + i, true);
+    });
+  }
+}
+
+function functionType(name: string): FuncType {
+  if (name === 'goto') return { params: ['i32', 'i64'], results: [] };
+  if (name === 'explicit') return { params: ['i32'], results: [] };
+  if (name.startsWith('mulh')) return I64_OF_I64S(2);
+  if (name === 'udiv128') return I64_OF_I64S(3);
+  return { params: ['i32'], results: ['i32'] };
+}
