@@ -18,6 +18,7 @@ const groups = [
   'CODE_PAGE',
   'REC',
   'EXIT',
+  'EXIT_MODE',
   'EFLAGS',
   'EXC',
   'CR0',

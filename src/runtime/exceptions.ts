@@ -23,11 +23,13 @@ import {
   EXC_DE,
   EXC_DF,
   EXC_GP,
+  EXC_LEAVE,
   EXC_MC,
   EXC_NMI,
   EXC_OF,
   EXC_PF,
   EXC_TS,
+  EXIT_IO,
   EXIT_SHUTDOWN,
 } from './gen/layout';
 import { cr0, leave, long_mode, raise, rflags } from './state';
@@ -136,6 +138,10 @@ function deliver_recorded(cpu: u32, during: u32): u32 {
  * at field rip. Otherwise exit_reason, which is EXIT_SHUTDOWN after a triple fault.
  */
 export function deliver_exception(cpu: u32): u32 {
+  if (load<u32>(cpu + CPU_EXC_VECTOR) == EXC_LEAVE) {
+    leave(cpu, EXIT_IO);
+    return EXIT_IO;
+  }
   return deliver_recorded(cpu, 0);
 }
 

@@ -3,7 +3,7 @@
 import { port_read, port_write } from './env';
 import { CPU_SCRATCH, CR0_PE, EXC_GP, SEG_TR } from './gen/layout';
 import { sys_read } from './mmu';
-import { cpl, cr0, iopl, raise, seg_attr, seg_base, seg_limit, v86_mode } from './state';
+import { cpl, cr0, iopl, must_wait, raise, seg_attr, seg_base, seg_limit, v86_mode } from './state';
 
 /** Offset of the I/O map base in a 32- or 64-bit TSS, and the limit that makes it readable. */
 const IO_MAP_BASE: u32 = 0x66;
@@ -36,14 +36,14 @@ export function check_io(cpu: u32, port: u32, bytes: u32): u32 {
 export function io_in(cpu: u32, port: u32, width: u32): u32 {
   if (check_io(cpu, port & 0xffff, width >> 3)) return 1;
   store<u64>(cpu + CPU_SCRATCH, port_read(cpu, port & 0xffff, width >> 3));
-  return 0;
+  return must_wait(cpu) ? 1 : 0;
 }
 
 /** OUT. */
 export function io_out(cpu: u32, port: u32, width: u32, value: u64): u32 {
   if (check_io(cpu, port & 0xffff, width >> 3)) return 1;
   port_write(cpu, port & 0xffff, width >> 3, <u32>value);
-  return 0;
+  return must_wait(cpu) ? 1 : 0;
 }
 
 /** INS: as io_in; the caller has probed the destination. */

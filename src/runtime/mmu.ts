@@ -11,12 +11,14 @@ import {
   CPU_BOUNCE_VA,
   CPU_EXC_CR2,
   CPU_EXEC_GLOBAL,
+  CPU_EXIT_MODE,
   CPU_N_ITLB_MISS,
   CPU_N_SLOW,
   EXC_AC,
   EXC_GP,
   EXC_PF,
   EXC_SS,
+  EXIT_MODE_LEAVE,
   ITLB_GLOBAL,
   P2M_PRESENT,
   P2M_WRITABLE,
@@ -29,7 +31,7 @@ import {
   TLB_TAG_READ,
   TLB_TAG_WRITE,
 } from './gen/layout';
-import { canonical, cpl, current_context, long_mode, raise } from './state';
+import { canonical, cpl, current_context, long_mode, must_wait, raise, raise_leave } from './state';
 import { note_page_size, tlb_entry, tlb_fill } from './tlb';
 import { ACCESS_AC, ACCESS_FETCH, ACCESS_USER, ACCESS_WRITE, walk, walk_error, walk_global, walk_gpa } from './walk';
 
@@ -47,6 +49,8 @@ const MODIFY: u32 = 2;
 let t_host: u32 = 0;
 let t_gpa: u64 = 0;
 let t_flags: u32 = 0;
+/** The access is an instruction's own, which may leave; the processor's own accesses are answered at once. */
+let may_leave: bool = false;
 
 function page_fault(cpu: u32, va: u64): u32 {
   store<u64>(cpu + CPU_EXC_CR2, va);
@@ -87,6 +91,13 @@ function count_slow(cpu: u32): void {
   store<u64>(cpu + CPU_N_SLOW, load<u64>(cpu + CPU_N_SLOW) + 1);
 }
 
+/** Whether an instruction must leave before it accesses what is not RAM; then that is recorded. */
+function leaves(cpu: u32): bool {
+  if (!may_leave || load<u32>(cpu + CPU_EXIT_MODE) != EXIT_MODE_LEAVE) return false;
+  raise_leave(cpu);
+  return true;
+}
+
 /** An access within one page, already translated. */
 function single(cpu: u32, n: u32, kind: u32): u32 {
   const bounce = cpu + CPU_BOUNCE;
@@ -100,7 +111,9 @@ function single(cpu: u32, n: u32, kind: u32): u32 {
     if (kind == MODIFY) phys_read(cpu, gpa, bounce, n);
     return bounce;
   }
+  if (leaves(cpu)) return 0;
   if (kind != WRITE) phys_read(cpu, gpa, bounce, n);
+  if (may_leave && must_wait(cpu)) return 0;
   if (kind != READ) {
     store<u64>(cpu + CPU_BOUNCE_PA, gpa);
     store<u32>(cpu + CPU_BOUNCE_SIZE, n);
@@ -115,13 +128,16 @@ function crossing(cpu: u32, va: u64, n: u32, ctx: u32, kind: u32): u32 {
   if (!long_mode(cpu)) next &= 0xffffffff;
   if (translate(cpu, va, ctx, kind != READ)) return 0;
   const gpa = t_gpa;
+  const ram = t_host != 0;
   if (translate(cpu, next, ctx, kind != READ)) return 0;
   const gpa2 = t_gpa;
+  if ((!ram || t_host == 0) && leaves(cpu)) return 0;
   count_slow(cpu);
   const bounce = cpu + CPU_BOUNCE;
   if (kind != WRITE) {
     phys_read(cpu, gpa, bounce, first);
     phys_read(cpu, gpa2, bounce + first, n - first);
+    if (may_leave && must_wait(cpu)) return 0;
   }
   if (kind != READ) {
     store<u64>(cpu + CPU_BOUNCE_PA, gpa);
@@ -161,14 +177,17 @@ function access(cpu: u32, address: u64, n: u32, ctx: u32, kind: u32, stack: bool
 
 /** Where to load `size` (1-64, + MEM_STACK) bytes of linear address `va`; 0 after recording a fault. */
 export function mem_read(cpu: u32, va: u64, size: u32): u32 {
+  may_leave = true;
   return access(cpu, va, size & SIZE_MASK, current_context(cpu), READ, (size & MEM_STACK) != 0);
 }
 /** Where to store; 0 after recording a fault. mem_commit has to follow the store. */
 export function mem_write(cpu: u32, va: u64, size: u32): u32 {
+  may_leave = true;
   return access(cpu, va, size & SIZE_MASK, current_context(cpu), WRITE, (size & MEM_STACK) != 0);
 }
 /** Where to load and then store; 0 after recording a fault. mem_commit has to follow the store. */
 export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
+  may_leave = true;
   return access(cpu, va, size & SIZE_MASK, current_context(cpu), MODIFY, (size & MEM_STACK) != 0);
 }
 
@@ -211,19 +230,23 @@ export function mem_commit(cpu: u32): void {
 
 /** Like mem_read with supervisor privilege whatever the CPL is: descriptor tables, TSS (SDM vol.3 4.6). */
 export function sys_read(cpu: u32, va: u64, size: u32): u32 {
+  may_leave = false;
   return access(cpu, va, size & SIZE_MASK, TLB_CTX_SUPERVISOR, READ, (size & MEM_STACK) != 0);
 }
 /** Like mem_write with supervisor privilege. */
 export function sys_write(cpu: u32, va: u64, size: u32): u32 {
+  may_leave = false;
   return access(cpu, va, size & SIZE_MASK, TLB_CTX_SUPERVISOR, WRITE, (size & MEM_STACK) != 0);
 }
 /** Like mem_rmw with supervisor privilege. */
 export function sys_rmw(cpu: u32, va: u64, size: u32): u32 {
+  may_leave = false;
   return access(cpu, va, size & SIZE_MASK, TLB_CTX_SUPERVISOR, MODIFY, (size & MEM_STACK) != 0);
 }
 
 /** Like mem_write in the given access context (TLB_CTX_*). */
 export function mem_write_in(cpu: u32, va: u64, size: u32, ctx: u32): u32 {
+  may_leave = false;
   return access(cpu, va, size & SIZE_MASK, ctx, WRITE, (size & MEM_STACK) != 0);
 }
 
@@ -245,4 +268,14 @@ export function exec_translate(cpu: u32, address: u64): u64 {
   store<u64>(cpu + CPU_N_ITLB_MISS, load<u64>(cpu + CPU_N_ITLB_MISS) + 1);
   note_page_size(cpu, va);
   return walk_gpa;
+}
+
+/**
+ * Whether a byte at `va` is RAM that an access in the current context may read (or write) straight away. Fills the
+ * TLB, touches no device; false also after recording a fault.
+ */
+export function probe_ram(cpu: u32, va: u64, write: bool): bool {
+  const ctx = current_context(cpu);
+  if (!canonical(va) || translate(cpu, va, ctx == TLB_CTX_CHECKED ? TLB_CTX_USER : ctx, write)) return false;
+  return t_host != 0 && (!write || (t_flags & (P2M_WRITABLE | P2M_HOOKED)) == P2M_WRITABLE);
 }

@@ -33,7 +33,19 @@ import {
   SEG_FS,
   SEG_GS,
 } from './gen/layout';
-import { canonical, check_privilege, cr0, gpr, RAX, RCX, RDX, raise, set_gpr, update_context } from './state';
+import {
+  canonical,
+  check_privilege,
+  cr0,
+  gpr,
+  must_wait,
+  RAX,
+  RCX,
+  RDX,
+  raise,
+  set_gpr,
+  update_context,
+} from './state';
 import { flush_all } from './tlb';
 
 const TSC: u32 = 0x10;
@@ -189,7 +201,7 @@ export function guest_tsc(cpu: u32): u64 {
 /** RDMSR: ECX selects, EDX:EAX receives. */
 export function read_msr(cpu: u32): u32 {
   if (check_privilege(cpu)) return 1;
-  if (get_msr(cpu, <u32>gpr(cpu, RCX))) return raise(cpu, EXC_GP, 0);
+  if (get_msr(cpu, <u32>gpr(cpu, RCX))) return must_wait(cpu) ? 1 : raise(cpu, EXC_GP, 0);
   const value = load<u64>(cpu + CPU_SCRATCH);
   set_gpr(cpu, RAX, value & 0xffffffff);
   set_gpr(cpu, RDX, value >> 32);
@@ -200,5 +212,6 @@ export function read_msr(cpu: u32): u32 {
 export function write_msr(cpu: u32): u32 {
   if (check_privilege(cpu)) return 1;
   const value = (gpr(cpu, RDX) << 32) | (gpr(cpu, RAX) & 0xffffffff);
-  return set_msr(cpu, <u32>gpr(cpu, RCX), value) ? raise(cpu, EXC_GP, 0) : 0;
+  if (!set_msr(cpu, <u32>gpr(cpu, RCX), value)) return 0;
+  return must_wait(cpu) ? 1 : raise(cpu, EXC_GP, 0);
 }

@@ -24,6 +24,7 @@ import {
   CPU_FPU_TRAP,
   CPU_FSW,
   CPU_GPR,
+  CPU_IO_WAIT,
   CPU_ITLB_CTX,
   CPU_MODE,
   CPU_SEG_ATTR,
@@ -49,6 +50,7 @@ import {
   EFLAGS_TF,
   EFLAGS_VM,
   EXC_GP,
+  EXC_LEAVE,
   ITLB_CTX_MODE_SHIFT,
   ITLB_CTX_NEVER,
   ITLB_CTX_USER,
@@ -84,6 +86,17 @@ export function raise(cpu: u32, vector: u32, error: u32): u32 {
   store<u32>(cpu + CPU_EXC_VECTOR, vector);
   store<u32>(cpu + CPU_EXC_ERROR, error);
   return 1;
+}
+
+/** Records that the instruction is to leave and to be begun again later; returns 1 like raise. */
+export function raise_leave(cpu: u32): u32 {
+  return raise(cpu, EXC_LEAVE, 0);
+}
+/** After the host was asked something: whether it cannot answer yet. Then the leave is recorded. */
+export function must_wait(cpu: u32): bool {
+  if (load<u32>(cpu + CPU_IO_WAIT) == 0) return false;
+  raise_leave(cpu);
+  return true;
 }
 
 export function cr0(cpu: u32): u32 {

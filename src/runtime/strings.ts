@@ -15,7 +15,7 @@ import {
   TLB_TAG_READ,
   TLB_TAG_WRITE,
 } from './gen/layout';
-import { mem_read, mem_write } from './mmu';
+import { probe_ram } from './mmu';
 import { seg_check } from './segments';
 import { gpr, mode64, RAX, RCX, set_gpr } from './state';
 
@@ -46,12 +46,12 @@ function direct(cpu: u32, va: u64, tag: u32): u32 {
 function readable(cpu: u32, va: u64): u32 {
   const at = direct(cpu, va, TLB_TAG_READ);
   if (at != 0) return at;
-  return mem_read(cpu, va, 1) != 0 ? direct(cpu, va, TLB_TAG_READ) : 0;
+  return probe_ram(cpu, va, false) ? direct(cpu, va, TLB_TAG_READ) : 0;
 }
 function writable(cpu: u32, va: u64): u32 {
   const at = direct(cpu, va, TLB_TAG_WRITE);
   if (at != 0) return at;
-  return mem_write(cpu, va, 1) != 0 ? direct(cpu, va, TLB_TAG_WRITE) : 0;
+  return probe_ram(cpu, va, true) ? direct(cpu, va, TLB_TAG_WRITE) : 0;
 }
 
 /** Bytes from an offset to the end of its page or of the address space of this address size. */
