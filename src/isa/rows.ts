@@ -14,10 +14,15 @@ import { SSE_ARITH } from './families/sse-arith.ts';
 import { SSE_CONVERT } from './families/sse-convert.ts';
 import { SSE_MOVES } from './families/sse-moves.ts';
 import { SSE2_INTEGER } from './families/sse2-integer.ts';
+import { SSE3_ROWS } from './families/sse3.ts';
+import { SSE41_ROWS } from './families/sse41.ts';
+import { SSE42_ROWS } from './families/sse42.ts';
+import { SSSE3_ROWS } from './families/ssse3.ts';
 import { STACK_ROWS } from './families/stack.ts';
 import { STRING_ROWS } from './families/string.ts';
 import { SYSTEM_ROWS } from './families/system.ts';
 import { X87_ROWS } from './families/x87.ts';
+import { XSAVE_ROWS } from './families/xsave.ts';
 import type { Row } from './row.ts';
 
 export const ROWS: readonly Row[] = [
@@ -40,4 +45,9 @@ export const ROWS: readonly Row[] = [
   ...FPSTATE,
   ...MMX_ROWS,
   ...X87_ROWS,
+  ...XSAVE_ROWS,
+  ...SSE3_ROWS,
+  ...SSSE3_ROWS,
+  ...SSE41_ROWS,
+  ...SSE42_ROWS,
 ];

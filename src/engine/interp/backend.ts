@@ -416,7 +416,8 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   xmm(r: number): Expr {
     return this.f.let(x.load('v128', this.cpu, CPU.ymm! + r * 32));
   }
-  setXmm(r: number, v: Expr): void {
+  setXmm(r: number, v: Expr, high?: Expr): void {
     this.f.store('v128', this.cpu, CPU.ymm! + r * 32, v);
+    if (high) this.f.store('v128', this.cpu, CPU.ymm! + r * 32 + 16, high);
   }
 }

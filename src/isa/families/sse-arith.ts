@@ -27,6 +27,17 @@ export function computed<V>(s: Ops<V>, helper: string, ...args: V[]): V {
   return r;
 }
 
+/**
+ * The values of several helpers that follow MXCSR and are parts of one instruction: an unmasked exception is raised
+ * after all of them, with the flags of all.
+ */
+export function computedAll<V>(s: Ops<V>, calls: readonly (() => V)[]): V[] {
+  const before = s.let(s.field('mxcsr'));
+  const results = calls.map((call) => s.let(call()));
+  s.if(s.field('sse_fault'), () => s.check('sse_raise_parts', before));
+  return results;
+}
+
 /** Operand `n` as a helper for format `f` takes it: a vector, or element 0. */
 const operand = <V>(s: Ops<V>, f: Format, n: number): V => (isPacked(f) ? s.get(n) : low(s, n, elementBits(f)));
 const result = <V>(s: Ops<V>, f: Format, v: V): void => (isPacked(f) ? s.set(0, v) : setLow(s, 0, elementBits(f), v));

@@ -5,4 +5,6 @@ export * from './arith';
 export * from './compare';
 export * from './convert';
 export * from './fxstate';
-export { sse_raise } from './slow';
+export * from './rounding';
+export { sse_raise, sse_raise_parts } from './slow';
+export * from './strings';

@@ -2,6 +2,7 @@
 
 import { CPU_CR4, CPU_MXCSR, CPU_SSE_FAULT, CR4_OSXMMEXCPT, EXC_UD, EXC_XM } from '../gen/layout';
 import { sse_begin, sse_end, sse_fault } from '../softfloat';
+import { PRE } from '../softfloat/env';
 import { raise } from '../state';
 
 /** Starts an instruction: softfloat's environment from MXCSR. */
@@ -13,7 +14,19 @@ export function begin(cpu: u32): void {
 export function finish(cpu: u32): void {
   const mxcsr = load<i32>(cpu + CPU_MXCSR);
   store<i32>(cpu + CPU_MXCSR, sse_end(mxcsr));
-  if (sse_fault(mxcsr) != 0) store<u32>(cpu + CPU_SSE_FAULT, 1);
+  const fault = sse_fault(mxcsr);
+  if (fault != 0) store<u32>(cpu + CPU_SSE_FAULT, load<u32>(cpu + CPU_SSE_FAULT) | fault);
+}
+
+/**
+ * The same as sse_raise for an instruction of several helper calls. `before` is MXCSR at its start: when an exception
+ * found before the operation is unmasked in any part, those found after it are not reported from any.
+ */
+export function sse_raise_parts(cpu: u32, before: u32): u32 {
+  if (load<u32>(cpu + CPU_SSE_FAULT) & PRE) {
+    store<u32>(cpu + CPU_MXCSR, before | (load<u32>(cpu + CPU_MXCSR) & PRE));
+  }
+  return sse_raise(cpu);
 }
 
 /** Records the fault that `sse_fault` announces: #XM, or #UD if the guest has not enabled it (SDM vol.1 11.5.1). */
