@@ -9,7 +9,7 @@ import type { HostImports, InterpreterExports, RuntimeExports } from '../../engi
 import type { Decoder } from '../../isa/decoder.ts';
 import { HELPERS } from '../../isa/helpers.ts';
 import type { Insn } from '../../isa/insn.ts';
-import { CPU, EFLAGS, EXC, EXIT, REC } from '../../isa/layout.ts';
+import { CPU, EFLAGS, EXC, EXIT, ITLB_CTX_NEVER, REC } from '../../isa/layout.ts';
 import type { Row } from '../../isa/row.ts';
 import type { Regs, Sregs } from '../contract.ts';
 import type { EngineImage } from './image.ts';
@@ -18,6 +18,18 @@ import type { SoftMemory } from './vm.ts';
 
 /** Why `run` came back. */
 export type SoftExit = 'budget' | 'hlt' | 'shutdown';
+
+/**
+ * Why `runToExit` and `stepOne` came back: also `io`, before an access that the host cannot answer yet, and after a
+ * hypercall or an internal error.
+ */
+export type SoftLeave = SoftExit | 'io' | 'hypercall' | 'internal';
+const LEAVES: Readonly<Record<number, SoftLeave>> = {
+  [EXIT.SHUTDOWN]: 'shutdown',
+  [EXIT.IO]: 'io',
+  [EXIT.HYPERCALL]: 'hypercall',
+  [EXIT.INTERNAL]: 'internal',
+};
 
 /** What the vCPU asks of the board. */
 export interface VcpuHost extends Omit<HostImports, 'tsc_now'> {
@@ -152,6 +164,13 @@ export class SoftVcpu {
     this.runtime.reset(this.cpu);
   }
 
+  /** Forgets all that is decoded or translated and empties the TLBs: memory or its map was changed from outside. */
+  dropCode(): void {
+    this.runtime.code_reset(this.cpu);
+    this.runtime.flush_all(this.cpu);
+    this.translator?.forget();
+  }
+
   private endSlice(left: number): void {
     const budget = this.view.getInt32(this.cpu + CPU.budget!, true);
     if (budget <= left) return;
@@ -162,6 +181,14 @@ export class SoftVcpu {
 
   /** Runs about `budget` instructions (at most 2^30). */
   run(budget: number): SoftExit {
+    for (;;) {
+      const why = this.runToExit(budget);
+      if (why === 'budget' || why === 'hlt' || why === 'shutdown') return why;
+    }
+  }
+
+  /** The same for a caller who takes every reason to leave. */
+  runToExit(budget: number): SoftLeave {
     this.cut = 0;
     this.view.setInt32(this.cpu + CPU.budget!, budget, true);
     const why = this.loop();
@@ -170,17 +197,20 @@ export class SoftVcpu {
     return why;
   }
 
-  private loop(): SoftExit {
+  /** Takes the reason for which a chain came back, if there is one that ends the loop. */
+  private takeExit(): SoftLeave | undefined {
+    const reason = this.u32('exit_reason');
+    this.set32('stop', 0);
+    if (reason === EXIT.NONE) return undefined;
+    this.set32('exit_reason', EXIT.NONE);
+    this.set32('halted', reason === EXIT.HLT ? 1 : 0);
+    return LEAVES[reason];
+  }
+
+  private loop(): SoftLeave {
     for (;;) {
-      if (this.u32('exit_reason') !== EXIT.NONE) {
-        const reason = this.u32('exit_reason');
-        this.set32('exit_reason', EXIT.NONE);
-        this.set32('stop', 0);
-        this.set32('halted', 0);
-        if (reason === EXIT.SHUTDOWN) return 'shutdown';
-        if (reason === EXIT.HLT) this.set32('halted', 1);
-      }
-      this.set32('stop', 0);
+      const leave = this.takeExit();
+      if (leave) return leave;
       const shadow = this.u32('shadow') !== 0;
       if (!shadow) this.deliverPending();
       if (this.u32('halted')) return 'hlt';
@@ -206,17 +236,38 @@ export class SoftVcpu {
     this.runtime.deliver_interrupt(this.cpu, vector);
   }
 
+  /** One instruction, whatever is decoded already. Its interrupt shadow is left to be seen. */
+  private enterAlone(): void {
+    this.set32('shadow', 0);
+    this.set32('stop', 1);
+    // The context that never matches sends the fetch to the decoder, also where the instruction TLB knows the page.
+    this.set32('itlb_ctx', this.u32('itlb_ctx') | ITLB_CTX_NEVER);
+    this.cache.alone = true;
+    this.interpreter.enter(this.cpu);
+    this.cache.alone = false;
+    this.runtime.update_context(this.cpu);
+  }
+
+  /**
+   * Runs one instruction, or delivers the fault that it raises; interrupts are not looked at. `budget` is the
+   * ordinary result.
+   */
+  stepOne(): SoftLeave {
+    this.view.setInt32(this.cpu + CPU.budget!, 0, true);
+    this.step(true);
+    this.retired++;
+    const leave = this.takeExit();
+    return leave ?? (this.u32('halted') ? 'hlt' : 'budget');
+  }
+
   private step(shadow: boolean): void {
     const trap = (this.u32('eflags') & EFLAGS.TF) !== 0;
     if (!shadow && !trap) {
       this.interpreter.enter(this.cpu);
       return;
     }
-    this.set32('shadow', 0);
-    this.cache.alone = true;
     const events = this.u32('n_delivered');
-    this.interpreter.enter(this.cpu);
-    this.cache.alone = false;
+    this.enterAlone();
     // The trap comes after the instruction, unless that faulted (SDM vol.3 17.3.1.4). MOV SS puts it off.
     if (trap && !this.u32('shadow') && this.u32('n_delivered') === events) {
       this.interpreter.explicit(this.cpu);
