@@ -1,8 +1,16 @@
 /** Turns a decoded instruction into records: an address-generation record where one is needed, then its own. */
 import type { Insn, OperandValue } from '../isa/insn.ts';
-import { CPU, REC } from '../isa/layout.ts';
+import { CPU, REC, SEG } from '../isa/layout.ts';
 import type { Operand } from '../isa/row.ts';
-import { AGEN_LOG2_SHIFT, AGEN_WRITE, SPECIAL } from './interp/special.ts';
+import {
+  AGEN_ALIGNED,
+  AGEN_LOG2_SHIFT,
+  AGEN_UNIT_SHIFT,
+  AGEN_WRITE,
+  SPECIAL,
+  STACK_NONE,
+  UNITS,
+} from './interp/special.ts';
 import { memoryOperand, needsAgen } from './shape.ts';
 
 /** Where an instruction lies: offset in its page, and how many instructions of the trace come before it. */
@@ -31,8 +39,10 @@ function slot(o: Operand): number {
 }
 
 /** Offset of the segment's base as address computation uses it. */
-const segmentField = (insn: Insn, seg: number): number =>
-  insn.mode.code === 64 && seg < 4 ? CPU.seg_none! : CPU.seg_base! + seg * 8;
+const segmentField = (insn: Insn, seg: number): number => {
+  if (insn.mode.code !== 64 || seg >= SEG.fs) return CPU.seg_base! + seg * 8;
+  return seg === SEG.ss ? STACK_NONE : CPU.seg_none!;
+};
 
 /** Number of records that `writeInsn` will write. */
 export const recordsFor = (insn: Insn): number => (needsAgen(insn) ? 2 : 1);
@@ -75,7 +85,9 @@ function writeAgen(view: DataView, at: number, insn: Insn, p: Position): void {
   const operand = memoryOperand(insn.row)!;
   const value = insn.operands[insn.row.operands.indexOf(operand)]!;
   const bytes = value.kind === 'mem' ? Math.max(1, value.width / 8) : 1;
-  const info = bytes | (operand.write ? AGEN_WRITE : 0) | (Math.log2(insn.w / 8) << AGEN_LOG2_SHIFT);
+  const { unit, aligned } = insn.row;
+  const checks = (unit ? (UNITS.indexOf(unit) + 1) << AGEN_UNIT_SHIFT : 0) | (aligned ? AGEN_ALIGNED : 0);
+  const info = bytes | (operand.write ? AGEN_WRITE : 0) | (Math.log2(insn.w / 8) << AGEN_LOG2_SHIFT) | checks;
   view.setUint16(at + REC.B, info, true);
   const bit = insn.row.bitOffset ? insn.operands[1] : undefined;
   if (bit) view.setUint16(at + REC.A, registerField(bit), true);

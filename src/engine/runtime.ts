@@ -6,6 +6,8 @@ export interface RuntimeExports {
   reset(cpu: number): void;
   /** Recomputes everything derived from control registers and segments after they were set from outside. */
   set_state_done(cpu: number): void;
+  /** Recomputes what follows from privilege, control registers, EFLAGS.TF, DR7, CS and SS; TLBs stay. */
+  update_context(cpu: number): void;
   /** gpa of an instruction byte, or all ones (as -1n or 2^64-1) after recording a fault. */
   exec_translate(cpu: number, va: bigint): bigint;
   deliver_exception(cpu: number): number;

@@ -191,6 +191,7 @@ const X87: readonly HelperSpec[] = [
   helper('x87_store_ok():i', 'whether the value is to be stored'),
   helper('x87_store_commit(i):i', 'end of a store: (pops)'),
   helper('x87_fst_st(ii):i', 'FST ST(i): (i, pops)'),
+  helper('x87_fstpnce(i):i', 'FSTPNCE ST(i): FSTP that only pops an empty register'),
   helper('x87_fxch(i):i', 'FXCH ST(i)'),
   helper('x87_fcmov(ii):i', 'FCMOVcc: (i, condition)'),
   helper('x87_ffree(ii):', 'FFREE: (i, pops)'),

@@ -32,7 +32,7 @@ const FIELDS: readonly FieldSpec[] = [
   field('ea', 'u64', 'linear address left by the address-generation record for the next record'),
   field('page_base', 'u64', 'rip of the first byte of the page being executed (rip = page_base + record offset)'),
   field('seg_base', 'u64', 'linear base of es..gs, ldtr, tr; in 64-bit mode the address path uses only fs and gs', 8),
-  field('seg_none', 'u64', 'always 0: the base of an unsegmented access'),
+  field('seg_none', 'u64', 'always 0: the base of an unsegmented access; the second is that of the stack', 2),
   field('seg_limit', 'u32', 'limit in bytes, scaled by G', 8),
   field('seg_attr', 'u32', 'descriptor bits 8-23 of the high dword as ATTR_*: type, S, DPL, P, AVL, L, D/B, G', 8),
   field('seg_sel', 'u16', 'selectors', 8),

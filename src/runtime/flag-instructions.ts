@@ -16,9 +16,9 @@ import {
   SEG_SS,
 } from './gen/layout';
 import { FLAGS_ANY } from './interrupts';
-import { MEM_STACK, mem_write } from './mmu';
+import { MEM_STACK, mem_commit, mem_write } from './mmu';
 import { seg_check } from './segments';
-import { begin_pops, peek, pop_fault, push_current, push_value, set_slot } from './stack';
+import { begin_pops, peek, pop_fault, push_value, store_sized } from './stack';
 import {
   cpl,
   gpr,
@@ -96,6 +96,15 @@ function probe_stack(cpu: u32, sp: u64, bytes: u32): u32 {
   return mem_write(cpu, base + sp, bytes | MEM_STACK) ? 0 : 1;
 }
 
+/** Stores at a stack offset that was probed. */
+function store_stack(cpu: u32, sp: u64, bytes: u32, value: u64): void {
+  const base: u64 = mode64(cpu) ? 0 : seg_base(cpu, SEG_SS);
+  const at = mem_write(cpu, base + sp, bytes | MEM_STACK);
+  if (!at) return;
+  store_sized(at, bytes, value);
+  mem_commit(cpu);
+}
+
 /** ENTER with `level` above 0: pushes rBP, copies `level` - 1 frame pointers, pushes the new one. */
 export function enter_frame(cpu: u32, size: u32, nesting: u32, allocation: u64): u32 {
   const level = nesting & 31;
@@ -103,17 +112,21 @@ export function enter_frame(cpu: u32, size: u32, nesting: u32, allocation: u64):
   const mask = stack_mask(cpu);
   const sp = gpr(cpu, RSP);
   const frame = (sp - bytes) & mask;
-  set_slot(cpu, 0, gpr(cpu, RBP));
+  const end = (frame - level * bytes - allocation) & mask;
+  // Everything that can fault comes first. The frames may overlap, so each pointer is copied before the next is read.
   begin_pops();
+  for (let i: u32 = 1; i < level; i++) peek(cpu, gpr(cpu, RBP) - sp - i * bytes, bytes);
+  if (pop_fault) return 1;
+  for (let i: u32 = 0; i <= level; i++) {
+    if (probe_stack(cpu, (frame - i * bytes) & mask, bytes)) return 1;
+  }
+  if (probe_stack(cpu, end, bytes)) return 1;
+  store_stack(cpu, frame, bytes, gpr(cpu, RBP));
   for (let i: u32 = 1; i < level; i++) {
     // `peek` is relative to rSP.
-    set_slot(cpu, i, peek(cpu, gpr(cpu, RBP) - sp - i * bytes, bytes));
+    store_stack(cpu, (frame - i * bytes) & mask, bytes, peek(cpu, gpr(cpu, RBP) - sp - i * bytes, bytes));
   }
-  if (pop_fault) return 1;
-  if (level > 0) set_slot(cpu, level, frame);
-  const end = (frame - level * bytes - allocation) & mask;
-  if (probe_stack(cpu, end, bytes)) return 1;
-  if (push_current(cpu, level + 1, bytes, 0)) return 1;
+  if (level > 0) store_stack(cpu, (frame - level * bytes) & mask, bytes, frame);
   set_sp(cpu, mask, end);
   if (size == 16) set_gpr(cpu, RBP, (gpr(cpu, RBP) & ~(<u64>0xffff)) | (frame & 0xffff));
   else set_gpr(cpu, RBP, mode64(cpu) ? frame : frame & 0xffffffff);

@@ -1,76 +1,63 @@
-// The host CPU against the reference, on generated user-mode instructions. PLINTH_FUZZ_CASES says how many.
+// The host CPU against the interpreter and the reference, and the reference against the interpreter, on generated
+// user-mode instructions. PLINTH_FUZZ_CASES says how many of each.
 import { describe, expect, it } from 'vitest';
-import { NoReference } from '../../src/engine/reference/ops.ts';
-import { disassemble } from '../../src/isa/disasm.ts';
 import { ROWS } from '../../src/isa/rows.ts';
 import { Random, seedOf } from '../isa/random.ts';
-import type { Case, Result } from './case.ts';
-import { caseKey, differences, type Engine } from './engine.ts';
-import { makeCases, makeGenerator } from './generate.ts';
+import { compareBatch, compareSingly, inBatches, Tally } from './compare.ts';
+import { makeGenerator } from './generate.ts';
 import { buildHarness, hostEngine, hostFeatures } from './host.ts';
-import { knownDifference } from './known.ts';
-import { referenceEngine } from './reference.ts';
+import { SoftEngine } from './interpreter.ts';
+import { allFeatures, referenceEngine } from './reference.ts';
 
-const CASES = Number(process.env.PLINTH_FUZZ_CASES ?? 8_000);
-const BATCH = 8_000;
+const CASES = Number(process.env.PLINTH_FUZZ_CASES ?? 40_000);
+/** The reference is slow. */
+const REFERENCE_CASES = Math.ceil(CASES / 10);
+const VALUES = 6;
 
-interface Tally {
-  compared: number;
-  readonly skipped: Map<string, number>;
-  readonly mismatches: Map<string, { count: number; first: string }>;
+function report(name: string, tally: Tally, rows: number): void {
+  const skipped = [...tally.skipped].map(([helper, n]) => `${helper} ${n}`).join(', ') || 'nothing';
+  console.log(`${name}: ${tally.compared} cases, ${tally.rows.size} of ${rows} rows; no reference for ${skipped}`);
 }
 
-function report(c: Case, list: readonly string[]): string {
-  const code = Buffer.from(c.code).toString('hex');
-  const gpr = c.gpr.map((v) => v.toString(16)).join(' ');
-  return `${code} ${disassemble(c.insn)}: ${list.slice(0, 4).join('; ')} | rflags ${c.rflags.toString(16)} gpr ${gpr}`;
-}
-
-function compare(c: Case, want: Result, engine: Engine, tally: Tally): void {
-  let got: Result;
-  try {
-    got = engine.run(c);
-  } catch (e) {
-    if (!(e instanceof NoReference)) throw new Error(report(c, [String(e)]), { cause: e });
-    tally.skipped.set(e.helper, (tally.skipped.get(e.helper) ?? 0) + 1);
-    return;
-  }
-  tally.compared++;
-  const list = differences(c, want, got);
-  if (list.length === 0 || knownDifference(c, want, got)) return;
-  const key = caseKey(c);
-  const seen = tally.mismatches.get(key);
-  if (seen) seen.count++;
-  else tally.mismatches.set(key, { count: 1, first: report(c, list) });
-}
-
-function compareAll(bits: 32 | 64, path: string): Tally {
-  const random = new Random(seedOf(`host CPU against the reference, ${bits}-bit`));
-  const generator = makeGenerator(ROWS, bits, hostFeatures());
-  const host = hostEngine(path);
-  const reference = referenceEngine();
-  const tally: Tally = { compared: 0, skipped: new Map(), mismatches: new Map() };
-  for (let left = CASES; left > 0; left -= BATCH) {
-    const cases = makeCases(generator, Math.min(left, BATCH), random);
-    const results = host.runAll(cases);
-    cases.forEach((c, i) => {
-      compare(c, results[i]!, reference, tally);
-    });
-  }
-  const skipped = [...tally.skipped].map(([helper, n]) => `${helper} ${n}`).join(', ');
-  console.log(
-    `${bits}-bit: ${tally.compared} cases of ${generator.rows.length} rows compared; no reference for ${skipped}`,
-  );
-  return tally;
-}
-
-describe.for([64, 32] as const)('host CPU against the reference, %d-bit', (bits) => {
+describe.for([64, 32] as const)('host CPU, %d-bit', (bits) => {
   const built = buildHarness(bits);
   if ('missing' in built) console.log(`${bits}-bit host comparison skipped: ${built.missing}`);
-  it.skipIf('missing' in built)('agrees', { timeout: 600_000 }, () => {
+  const generator = makeGenerator(ROWS, bits, hostFeatures());
+
+  it.skipIf('missing' in built)('agrees with the interpreter', { timeout: 600_000 }, () => {
     if ('missing' in built) return;
-    const { mismatches, compared } = compareAll(bits, built.path);
-    expect([...mismatches].map(([key, { count, first }]) => `${key} (${count}): ${first}`).sort()).toEqual([]);
-    expect(compared).toBeGreaterThan(CASES / 4);
+    const tally = new Tally();
+    const random = new Random(seedOf(`host CPU against the interpreter, ${bits}-bit`));
+    const [host, soft] = [hostEngine(built.path), new SoftEngine()];
+    inBatches({ generator, cases: CASES, values: VALUES, random, run: (b) => compareBatch(b, host, [soft], tally) });
+    report(`host CPU against the interpreter, ${bits}-bit`, tally, generator.rows.length);
+    expect(tally.lines()).toEqual([]);
+    expect(tally.compared).toBe(CASES);
+  });
+
+  it.skipIf('missing' in built)('agrees with the reference', { timeout: 600_000 }, () => {
+    if ('missing' in built) return;
+    const tally = new Tally();
+    const random = new Random(seedOf(`host CPU against the reference, ${bits}-bit`));
+    const [host, reference] = [hostEngine(built.path), referenceEngine()];
+    const run = (b: Parameters<typeof compareSingly>[0]): void => compareSingly(b, reference, host, tally);
+    inBatches({ generator, cases: REFERENCE_CASES, values: 1, random, run });
+    report(`host CPU against the reference, ${bits}-bit`, tally, generator.rows.length);
+    expect(tally.lines()).toEqual([]);
+    expect(tally.compared).toBeGreaterThan(REFERENCE_CASES / 4);
+  });
+});
+
+describe.for([64, 32, 16] as const)('reference, %d-bit', (bits) => {
+  it('agrees with the interpreter', { timeout: 600_000 }, () => {
+    const tally = new Tally();
+    const random = new Random(seedOf(`reference against the interpreter, ${bits}-bit`));
+    const generator = makeGenerator(ROWS, bits, allFeatures());
+    const [reference, soft] = [referenceEngine(), new SoftEngine()];
+    const run = (b: Parameters<typeof compareSingly>[0]): void => compareSingly(b, reference, soft, tally);
+    inBatches({ generator, cases: REFERENCE_CASES, values: 1, random, run });
+    report(`reference against the interpreter, ${bits}-bit`, tally, generator.rows.length);
+    expect(tally.lines()).toEqual([]);
+    expect(tally.compared).toBeGreaterThan(REFERENCE_CASES / 4);
   });
 });

@@ -1,6 +1,6 @@
 // FXSAVE images (SDM vol.1 table 10-2) to and from a vCPU's state.
 import type { ReferenceState } from '../../src/engine/reference/state.ts';
-import { FX_SIZE } from './case.ts';
+import { FX_SIZE, YMMH_SIZE } from './case.ts';
 
 /*
  * +0 FCW u16, +2 FSW u16 (bits 11-13 TOP), +4 abridged tag u8 (bit i: Ri is not empty), +24 MXCSR u32,
@@ -24,26 +24,6 @@ export function initialFx(): Uint8Array {
   return fx;
 }
 
-export function setMxcsr(fx: Uint8Array, mxcsr: number): void {
-  new DataView(fx.buffer, fx.byteOffset).setUint32(MXCSR, mxcsr, true);
-}
-/** Sets FCW, FSW without TOP, TOP and the bits of registers that are not empty (by physical number). */
-export function setX87(fx: Uint8Array, fcw: number, fsw: number, top: number, full: number): void {
-  const view = new DataView(fx.buffer, fx.byteOffset);
-  view.setUint16(FCW, fcw, true);
-  view.setUint16(FSW, (fsw & ~TOP_MASK) | (top << TOP_SHIFT), true);
-  view.setUint8(TAG, full);
-}
-export function setXmm(fx: Uint8Array, i: number, value: Uint8Array): void {
-  fx.set(value, XMM + 16 * i);
-}
-/** Sets ST(i) from significand and sign with exponent. */
-export function setSt(fx: Uint8Array, i: number, significand: bigint, se: number): void {
-  const view = new DataView(fx.buffer, fx.byteOffset);
-  view.setBigUint64(ST + 16 * i, significand, true);
-  view.setUint16(ST + 16 * i + 8, se, true);
-}
-
 const read = (bytes: Uint8Array, at: number, size: number): bigint => {
   let v = 0n;
   for (let i = size - 1; i >= 0; i--) v = (v << 8n) | BigInt(bytes[at + i]!);
@@ -53,7 +33,8 @@ const write = (bytes: Uint8Array, at: number, size: number, v: bigint): void => 
   for (let i = 0; i < size; i++) bytes[at + i] = Number((v >> BigInt(8 * i)) & 0xffn);
 };
 
-export function loadFx(state: ReferenceState, fx: Uint8Array): void {
+/** Puts an FXSAVE image and the upper halves of the YMM registers into a state. */
+export function loadFx(state: ReferenceState, fx: Uint8Array, ymmh: Uint8Array): void {
   const fsw = Number(read(fx, FSW, 2));
   const top = (fsw & TOP_MASK) >> TOP_SHIFT;
   state.set('fcw', read(fx, FCW, 2));
@@ -62,7 +43,9 @@ export function loadFx(state: ReferenceState, fx: Uint8Array): void {
   state.set('fempty', BigInt(~fx[TAG]! & 0xff));
   state.set('mxcsr', read(fx, MXCSR, 4));
   for (let i = 0; i < 8; i++) state.set('fpr', read(fx, ST + 16 * i, 10), (top + i) & 7);
-  for (let i = 0; i < 16; i++) state.set('ymm', read(fx, XMM + 16 * i, 16), i);
+  for (let i = 0; i < 16; i++) {
+    state.set('ymm', read(fx, XMM + 16 * i, 16) | (read(ymmh, 16 * i, 16) << 128n), i);
+  }
 }
 
 export function storeFx(state: ReferenceState): Uint8Array {
@@ -75,4 +58,11 @@ export function storeFx(state: ReferenceState): Uint8Array {
   for (let i = 0; i < 8; i++) write(fx, ST + 16 * i, 10, state.get('fpr', (top + i) & 7));
   for (let i = 0; i < 16; i++) write(fx, XMM + 16 * i, 16, state.get('ymm', i));
   return fx;
+}
+
+/** Upper halves of YMM0-15. */
+export function storeYmmh(state: ReferenceState): Uint8Array {
+  const ymmh = new Uint8Array(YMMH_SIZE);
+  for (let i = 0; i < 16; i++) write(ymmh, 16 * i, 16, state.get('ymm', i) >> 128n);
+  return ymmh;
 }

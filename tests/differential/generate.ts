@@ -8,9 +8,9 @@ import { SEG } from '../../src/isa/layout.ts';
 import type { Width } from '../../src/isa/ops.ts';
 import { type Operand, type Row, sizeBits } from '../../src/isa/row.ts';
 import type { Random } from '../isa/random.ts';
-import { type Case, CODE, DATA, WINDOW, WINDOW_SIZE } from './case.ts';
-import { initialFx, setMxcsr, setSt, setX87, setXmm } from './fx.ts';
-import { awkward, awkwardExtended, awkwardVector } from './values.ts';
+import { Batch, CODE } from './case.ts';
+import { drawTarget, drawValues } from './draw.ts';
+import { awkward } from './values.ts';
 
 /** Helpers whose result is not the instruction's alone (time, machine, privilege), or that change the harness. */
 const UNREPEATABLE = new Set(
@@ -23,8 +23,14 @@ const UNSAFE =
 export interface Generator {
   /** Rows from which cases are made. */
   readonly rows: readonly Row[];
-  /** The next case of a row, or undefined when the shape drawn has no encoding. */
-  make(row: Row, random: Random): Case | undefined;
+  /** An instruction of a row, or undefined when the shape drawn has no encoding. */
+  make(row: Row, random: Random): Template | undefined;
+}
+
+/** An instruction for which many states can be drawn. */
+interface Template {
+  readonly insn: Insn;
+  readonly code: Uint8Array;
 }
 
 /** What is decided about a case before values are drawn. */
@@ -127,17 +133,6 @@ function drawOperand(op: Operand, plan: Plan, toMemory: boolean, random: Random)
   }
 }
 
-/** Where a memory operand points: mostly into the window, sometimes over a page's end or to where it may not. */
-function drawTarget(long: boolean, random: Random): bigint {
-  const kind = random.below(24);
-  if (kind === 0) return DATA + 0x2000n - BigInt(random.below(20)); // into the read-only page
-  if (kind === 1) return random.pick([0n, 0x3000_0000n, DATA - 4n, 0xffff_fffcn]);
-  if (kind === 2 && long) return random.pick([0x8000_0001_0000n, 0x6fff_ffff_fffcn, 0x1234_5678_9abc_def0n]);
-  if (kind < 6) return DATA + 0x1000n - BigInt(random.below(20));
-  const at = WINDOW + 64n + BigInt(random.below(WINDOW_SIZE - 128));
-  return random.once(2) ? at & ~15n : at;
-}
-
 function drawMem(plan: Plan, random: Random): MemRef {
   const long = plan.mode.code === 64;
   const none = { base: undefined, index: undefined, scale: 0, ripRelative: false, seg: SEG.ds };
@@ -194,80 +189,6 @@ export function drawBytes(row: Row, mode: CodeMode, random: Random): Uint8Array 
   return plan && assemble(plan, random);
 }
 
-/** Registers that instructions use as pointers without naming them: rBX, rSP, rBP, rSI, rDI. */
-const POINTERS = [3, 4, 5, 6, 7];
-
-/** General registers such that the memory operand lies where `drawTarget` says. */
-function drawRegisters(insn: Insn, random: Random): bigint[] {
-  const long = insn.mode.code === 64;
-  const gpr = Array.from({ length: 16 }, () => (long ? awkward(random) : BigInt.asUintN(32, awkward(random))));
-  const { row, mem } = insn;
-  if (row.asize || row.stack) {
-    for (const r of POINTERS) gpr[r] = WINDOW + 64n + BigInt(random.below(16) * 8);
-    if (random.once(16)) gpr[random.pick(POINTERS)] = drawTarget(long, random);
-  }
-  if (insn.rep !== 'none' || random.once(4)) gpr[1] = BigInt(random.pick([0, 1, 2, 3, 7, 12]));
-  const bit = row.bitOffset ? insn.operands[1] : undefined;
-  if (bit?.kind === 'reg') gpr[bit.n] = BigInt.asUintN(long ? 64 : 32, BigInt(random.below(512) - 256));
-  const jump = insn.operands[0];
-  if (row.ends && jump?.kind === 'reg' && jump.n !== 4) gpr[jump.n] = CODE + 0x20n + BigInt(random.below(0x400));
-  if (!mem) return gpr;
-  // A bit offset may lead below an address, where the host's kernel could be.
-  let at = (row.bitOffset ? WINDOW + 128n : drawTarget(long, random)) - mem.disp;
-  if (mem.index !== undefined) {
-    if (random.once(2)) gpr[mem.index] = BigInt.asUintN(long ? 64 : 32, BigInt(random.below(64) - 32));
-    at -= gpr[mem.index]! << BigInt(mem.scale);
-  }
-  if (mem.base !== undefined) gpr[mem.base] = BigInt.asUintN(long ? 64 : 32, at);
-  return gpr;
-}
-
-const MXCSR = [0x1f80, 0x1f80, 0x3f80, 0x5f80, 0x7f80, 0x9f80, 0x1fc0, 0x9fc0, 0x1fbf, 0x0000, 0x1d00, 0x0f80];
-const FCW = [0x37f, 0x37f, 0x27f, 0x7f, 0xf7f, 0xb7f, 0x77f];
-const PLAIN_FX = initialFx();
-
-/** x87 in use by MMX or x87 rows: exceptions masked, none pending, as the harness must enter it. */
-function drawX87(fx: Uint8Array, mmx: boolean, random: Random): void {
-  const full = random.once(4) ? random.below(256) : 0xff;
-  setX87(fx, random.pick(FCW), random.below(0x10000) & 0x4740, mmx ? random.below(8) : random.below(8), full);
-  for (let i = 0; i < 8; i++) {
-    const [significand, se] = mmx ? [awkward(random), 0xffff] : awkwardExtended(random);
-    setSt(fx, i, significand, se);
-  }
-}
-
-function drawFx(row: Row, random: Random): Uint8Array {
-  const vectors = row.operands.some((op) => 'VWUPQN'.includes(op.where));
-  if (row.unit === undefined && !vectors) return PLAIN_FX;
-  const fx = initialFx();
-  if (row.unit !== 'x87' && row.unit !== 'x87-nowait') {
-    for (let i = 0; i < 16; i++) setXmm(fx, i, awkwardVector(random));
-    setMxcsr(fx, random.pick(MXCSR));
-  }
-  if (row.unit !== 'sse') drawX87(fx, row.unit === 'mmx', random);
-  return fx;
-}
-
-function drawWindow(insn: Insn, random: Random): Uint8Array {
-  const bytes = new Uint8Array(WINDOW_SIZE);
-  const view = new DataView(bytes.buffer);
-  const vectors = insn.row.unit === 'sse' && random.once(2);
-  for (let i = 0; i < WINDOW_SIZE; i += 16) {
-    if (vectors) bytes.set(awkwardVector(random), i);
-    else for (const at of [i, i + 8]) view.setBigUint64(at, awkward(random), true);
-  }
-  if (insn.row.ends) {
-    for (let i = 0; i < WINDOW_SIZE; i += 8) view.setBigUint64(i, CODE + 0x20n + BigInt(random.below(0x400)), true);
-  }
-  return bytes;
-}
-
-const RFLAGS_FIXED = 0x202;
-const DF = 0x400;
-function drawFlags(random: Random): number {
-  return RFLAGS_FIXED | (random.below(0x1000) & 0x8d5) | (random.once(4) ? DF : 0);
-}
-
 const isUserRow = (row: Row): boolean => row.user !== false && !UNSAFE.test(row.name);
 
 /** Whether a row is left out because of a helper it calls; found once. */
@@ -280,14 +201,13 @@ function callsUnrepeatable(insn: Insn): boolean {
   return found;
 }
 
-/** A generator over the rows whose features are in `features`, for 32- or 64-bit user programs. */
-export function makeGenerator(all: readonly Row[], code: 32 | 64, features: ReadonlySet<string>): Generator {
+/** A generator for user programs of a code size, over the rows whose features are in `features`. */
+export function makeGenerator(all: readonly Row[], code: 16 | 32 | 64, features: ReadonlySet<string>): Generator {
   const mode: CodeMode = { code, stack: code };
   const there = all.filter((r) => r.feature === undefined || features.has(r.feature));
   const decoder = makeDecoder(there);
-  const make = (row: Row, random: Random): Case | undefined => {
-    const plan = drawPlan(row, mode, random);
-    const bytes = plan && assemble(plan, random);
+  const make = (row: Row, random: Random): Template | undefined => {
+    const bytes = drawBytes(row, mode, random);
     if (!bytes) return undefined;
     const insn = decoder.decode(bytes, 0, bytes.length, mode);
     if ('failure' in insn || insn.length !== bytes.length) {
@@ -295,27 +215,33 @@ export function makeGenerator(all: readonly Row[], code: 32 | 64, features: Read
       throw new Error(`${row.name} ${row.enc.text}: ${text} does not decode to what was encoded`);
     }
     if (!isUserRow(insn.row) || callsUnrepeatable(insn)) return undefined;
-    return {
-      insn,
-      code: bytes,
-      gpr: drawRegisters(insn, random),
-      rflags: drawFlags(random),
-      fx: drawFx(insn.row, random),
-      window: drawWindow(insn, random),
-    };
+    return { insn, code: bytes };
   };
   const wanted = there.filter((r) => (code === 64 ? !r.no64 : !r.only64) && isUserRow(r));
   return { rows: wanted, make };
 }
 
-/** `count` cases, row after row, so that each row has its share. */
-export function makeCases(generator: Generator, count: number, random: Random): Case[] {
-  const cases: Case[] = [];
+/** Tries per row and batch, for rows that have few encodings. */
+const TRIES = 4;
+
+/**
+ * `count` cases: `values` different states for each instruction drawn, row after row from `first`, so that each row
+ * has its share. Engines decode an instruction once for a run of states.
+ */
+export function makeBatch(generator: Generator, count: number, values: number, random: Random, first: number): Batch {
+  const batch = new Batch(count);
   const { rows } = generator;
-  const start = random.below(rows.length);
-  for (let i = 0; cases.length < count && i < count * 20; i++) {
-    const c = generator.make(rows[(start + i) % rows.length]!, random);
-    if (c) cases.push(c);
+  let made = 0;
+  for (let i = 0; made < count; i++) {
+    if (i > count * TRIES + rows.length) throw new Error('the rows give no cases');
+    const template = generator.make(rows[(first + i) % rows.length]!, random);
+    if (!template) continue;
+    for (let k = 0; k < values && made < count; k++) {
+      batch.setCode(made, template.code);
+      batch.insns[made] = template.insn;
+      drawValues(batch, made, random);
+      made++;
+    }
   }
-  return cases;
+  return batch;
 }

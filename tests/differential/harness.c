@@ -31,6 +31,7 @@ struct request {
   uint64_t gpr[16];
   uint64_t rflags;
   uint8_t fx[512];
+  uint8_t ymmh[256]; /* upper halves of YMM0-15 */
   uint8_t window[WINDOW_SIZE];
 } __attribute__((packed));
 
@@ -42,13 +43,19 @@ struct result {
   uint64_t gpr[16];
   uint64_t rflags;
   uint8_t fx[512];
+  uint8_t ymmh[256];
   uint8_t window[WINDOW_SIZE];
 } __attribute__((packed));
 
 /* What the assembly below loads and stores; used by name from there. */
 unsigned long in_gpr[16], out_gpr[16], in_flags, out_flags, host_sp, code_at;
-uint8_t in_fx[512] __attribute__((aligned(64)));
-uint8_t out_fx[512] __attribute__((aligned(64)));
+/* XSAVE images in the standard format (SDM vol.1 13.4): FXSAVE image, header at 512, YMM upper halves at 576. */
+#define XSAVE_HEADER 512
+#define XSAVE_YMMH 576
+#define XSAVE_SIZE 832
+uint8_t in_fx[XSAVE_SIZE] __attribute__((aligned(64)));
+uint8_t out_fx[XSAVE_SIZE] __attribute__((aligned(64)));
+uint32_t has_avx;
 uint32_t usual_mxcsr = 0x1f80;
 void enter(void);
 void leave(void);
@@ -61,7 +68,10 @@ __asm__(
     "enter:\n"
     "  push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
     "  mov %rsp, host_sp(%rip)\n"
-    "  fxrstor64 in_fx(%rip)\n"
+    "  cmpl $0, has_avx(%rip); je 1f\n"
+    "  mov $7, %eax; xor %edx, %edx; xrstor64 in_fx(%rip); jmp 2f\n"
+    "1: fxrstor64 in_fx(%rip)\n"
+    "2:\n"
     "  pushq in_flags(%rip); popfq\n"
     "  mov in_gpr+0(%rip), %rax;   mov in_gpr+8(%rip), %rcx;  mov in_gpr+16(%rip), %rdx; mov in_gpr+24(%rip), %rbx\n"
     "  mov in_gpr+32(%rip), %rsp;  mov in_gpr+40(%rip), %rbp; mov in_gpr+48(%rip), %rsi; mov in_gpr+56(%rip), %rdi\n"
@@ -75,7 +85,9 @@ __asm__(
     "  mov %r12, out_gpr+96(%rip);  mov %r13, out_gpr+104(%rip); mov %r14, out_gpr+112(%rip); mov %r15, out_gpr+120(%rip)\n"
     "  mov host_sp(%rip), %rsp\n"
     "  pushfq; popq out_flags(%rip)\n"
-    "  fxsave64 out_fx(%rip)\n"
+    "  cmpl $0, has_avx(%rip); je 1f\n"
+    "  mov $7, %eax; xor %edx, %edx; xsave64 out_fx(%rip); jmp give_up\n"
+    "1: fxsave64 out_fx(%rip)\n"
     "give_up:\n"
     "  mov host_sp(%rip), %rsp\n"
     "  pushq $2; popfq\n"
@@ -93,7 +105,10 @@ __asm__(
     "enter:\n"
     "  push %ebx; push %ebp; push %esi; push %edi\n"
     "  mov %esp, host_sp\n"
-    "  fxrstor in_fx\n"
+    "  cmpl $0, has_avx; je 1f\n"
+    "  mov $7, %eax; xor %edx, %edx; xrstor in_fx; jmp 2f\n"
+    "1: fxrstor in_fx\n"
+    "2:\n"
     "  pushl in_flags; popfl\n"
     "  mov in_gpr+0, %eax;  mov in_gpr+4, %ecx;  mov in_gpr+8, %edx;  mov in_gpr+12, %ebx\n"
     "  mov in_gpr+16, %esp; mov in_gpr+20, %ebp; mov in_gpr+24, %esi; mov in_gpr+28, %edi\n"
@@ -103,7 +118,9 @@ __asm__(
     "  mov %esp, out_gpr+16; mov %ebp, out_gpr+20; mov %esi, out_gpr+24; mov %edi, out_gpr+28\n"
     "  mov host_sp, %esp\n"
     "  pushfl; popl out_flags\n"
-    "  fxsave out_fx\n"
+    "  cmpl $0, has_avx; je 1f\n"
+    "  mov $7, %eax; xor %edx, %edx; xsave out_fx; jmp give_up\n"
+    "1: fxsave out_fx\n"
     "give_up:\n"
     "  mov host_sp, %esp\n"
     "  pushl $2; popfl\n"
@@ -129,6 +146,13 @@ static const uint8_t *saved_fx(const ucontext_t *uc) {
 #endif
 }
 
+/* Copies an FXSAVE or XSAVE image to the result. A part in its initial state may not have been written. */
+static void take_fx(const uint8_t *image) {
+  memcpy(out.fx, image, 512);
+  memset(out.ymmh, 0, sizeof out.ymmh);
+  if (has_avx && image[XSAVE_HEADER] & 4) memcpy(out.ymmh, image + XSAVE_YMMH, sizeof out.ymmh);
+}
+
 static void on_signal(int sig, siginfo_t *info, void *context) {
   (void)sig;
   (void)info;
@@ -146,7 +170,7 @@ static void on_signal(int sig, siginfo_t *info, void *context) {
 #endif
   for (int i = 0; i < GPRS; i++) out.gpr[i] = (unsigned long)g[GREG[i]];
   out.rflags = (unsigned long)g[REG_EFL];
-  memcpy(out.fx, saved_fx(uc), 512);
+  take_fx(saved_fx(uc));
   g[REG_IP] = (greg_t)(unsigned long)give_up;
   g[REG_EFL] = 2;
   if (!running) _exit(5); /* a mistake in this program */
@@ -177,6 +201,8 @@ static void prepare(const struct request *in) {
   for (int i = 0; i < GPRS; i++) in_gpr[i] = (unsigned long)in->gpr[i];
   in_flags = (unsigned long)in->rflags;
   memcpy(in_fx, in->fx, 512);
+  in_fx[XSAVE_HEADER] = 7;
+  memcpy(in_fx + XSAVE_YMMH, in->ymmh, sizeof in->ymmh);
 }
 
 static void run(const struct request *in) {
@@ -192,7 +218,7 @@ static void run(const struct request *in) {
     out.rip = (uint64_t)(uintptr_t)(CODE_PAGE + CODE_AT + in->length);
     for (int i = 0; i < GPRS; i++) out.gpr[i] = out_gpr[i];
     out.rflags = out_flags;
-    memcpy(out.fx, out_fx, 512);
+    take_fx(out_fx);
   }
   memcpy(out.window, DATA + WINDOW_AT, WINDOW_SIZE);
 }
@@ -220,8 +246,14 @@ static void catch_signals(void) {
   setitimer(ITIMER_REAL, &tick, NULL);
 }
 
-int main(void) {
+/* With an argument results are written one by one, so that the last one written is the last that ended. */
+int main(int argc, char **argv) {
+  (void)argv;
   static struct request in;
+  static char buffers[2][1 << 20];
+  setvbuf(stdin, buffers[0], _IOFBF, sizeof buffers[0]);
+  setvbuf(stdout, buffers[1], argc > 1 ? _IONBF : _IOFBF, sizeof buffers[1]);
+  has_avx = __builtin_cpu_supports("avx") != 0;
   map(CODE_PAGE, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC);
   map(DATA, DATA_SIZE, PROT_READ | PROT_WRITE);
   map(DATA + DATA_SIZE, PAGE, PROT_READ);

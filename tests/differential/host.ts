@@ -1,8 +1,19 @@
-// The host CPU as an engine: harness.c, compiled at test time into build/, is fed with cases through its stdin.
+// The host CPU as an engine: harness.c, compiled at test time into build/, is fed with files of cases.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Case, REQUEST_SIZE, RESULT_SIZE, type Result, readResult, writeRequest } from './case.ts';
+import { type Batch, RESULT_SIZE, Results } from './case.ts';
 import type { BatchEngine } from './engine.ts';
 
 const SOURCE = join(import.meta.dirname, 'harness.c');
@@ -38,24 +49,39 @@ export function hostFeatures(): ReadonlySet<string> {
   return flags;
 }
 
+/** The harness reads and writes files, because pipes cost more than the cases. In memory where the host has that. */
+const SCRATCH = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+
+/** Runs the harness on the records of a batch; gives how many results there are, and why not more. */
+function runHarness(path: string, batch: Batch, results: Results, args: string[], timeout: number): [number, string] {
+  const name = join(SCRATCH, `plinth-${process.pid}-${Math.random().toString(36).slice(2)}`);
+  writeFileSync(`${name}.in`, batch.bytes);
+  const [input, output] = [openSync(`${name}.in`, 'r'), openSync(`${name}.out`, 'w+')];
+  try {
+    const { status, signal, error } = spawnSync(path, args, { stdio: [input, output, 'inherit'], timeout });
+    const bytes = readSync(output, results.bytes, 0, results.bytes.length, 0);
+    return [Math.floor(bytes / RESULT_SIZE), `${error?.message ?? signal ?? status}`];
+  } finally {
+    for (const fd of [input, output]) closeSync(fd);
+    for (const file of [`${name}.in`, `${name}.out`]) rmSync(file, { force: true });
+  }
+}
+
 /** The host CPU, by a harness that `buildHarness` made. A batch may take `timeout` milliseconds. */
 export function hostEngine(path: string, timeout = 60_000): BatchEngine {
   return {
     name: 'host CPU',
-    runAll(cases: readonly Omit<Case, 'insn'>[]): Result[] {
-      const input = new Uint8Array(cases.length * REQUEST_SIZE);
-      cases.forEach((c, i) => {
-        writeRequest(input, i * REQUEST_SIZE, c);
-      });
-      const maxBuffer = cases.length * RESULT_SIZE + 1024;
-      const { stdout, status, signal, error } = spawnSync(path, [], { input, maxBuffer, timeout });
-      const done = Math.floor(stdout.length / RESULT_SIZE);
-      if (done < cases.length) {
-        const at = cases[done]!;
-        const code = Buffer.from(at.code).toString('hex');
-        throw new Error(`harness ended (${error?.message ?? signal ?? status}) at case ${done}, bytes ${code}`);
+    runAll(batch: Batch): Results {
+      const results = new Results(batch.count);
+      const [done] = runHarness(path, batch, results, [], timeout);
+      if (done < batch.count) {
+        // Once more with nothing kept in buffers, to find the case.
+        const [last, why] = runHarness(path, batch, results, ['unbuffered'], timeout);
+        const code = Buffer.from(batch.code(Math.min(last, batch.count - 1))).toString('hex');
+        throw new Error(`harness ended (${why}) at case ${last} of ${batch.count}, bytes ${code}`);
       }
-      return cases.map((_, i) => readResult(stdout, i * RESULT_SIZE));
+      results.normalize();
+      return results;
     },
   };
 }

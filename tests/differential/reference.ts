@@ -5,9 +5,10 @@ import { ReferencePure } from '../../src/engine/reference/pure.ts';
 import { ReferenceState } from '../../src/engine/reference/state.ts';
 import { step } from '../../src/engine/reference/step.ts';
 import { ATTR, CR0, CR4, EFLAGS } from '../../src/isa/layout.ts';
+import { ROWS } from '../../src/isa/rows.ts';
 import { type Case, CODE, CODE_PAGE, DATA, DATA_SIZE, PAGE, type Result, WINDOW } from './case.ts';
 import type { Engine } from './engine.ts';
-import { loadFx, storeFx } from './fx.ts';
+import { loadFx, storeFx, storeYmmh } from './fx.ts';
 
 const USER_DATA = ATTR.P | ATTR.S | ATTR.WRITABLE | ATTR.ACCESSED | (3 << ATTR.DPL_SHIFT);
 const CS = 1;
@@ -29,17 +30,21 @@ export function userState(c: Case): ReferenceState {
     if (code === 16) state.set('seg_base', seg === CS ? CODE_PAGE : DATA, seg);
   }
   state.set('cpl', 3n);
-  state.set('cr0', BigInt(CR0.PE | CR0.PG | CR0.NE | CR0.ET | CR0.WP));
-  state.set('cr4', BigInt(CR4.PAE | CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.FSGSBASE));
+  state.set('cr0', BigInt((CR0.PE | CR0.PG | CR0.NE | CR0.ET | CR0.WP | CR0.MP) >>> 0));
+  state.set('cr4', BigInt(CR4.PAE | CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.FSGSBASE | CR4.OSXSAVE));
+  state.set('xcr0', 7n);
   state.set('rip', code === 16 ? CODE - CODE_PAGE : CODE);
   c.gpr.forEach((v, i) => {
     state.set('gpr', v, i);
   });
   state.set('eflags', BigInt(c.rflags & ~EFLAGS.ARITH));
   state.setArith(BigInt(c.rflags));
-  loadFx(state, c.fx);
+  loadFx(state, c.fx, c.ymmh);
   return state;
 }
+
+/** Every feature that a row names. */
+export const allFeatures = (): ReadonlySet<string> => new Set(ROWS.flatMap((r) => r.feature ?? []));
 
 /** The reference; `helpers` are the runtime helpers it may use. */
 export function referenceEngine(helpers: ReadonlyMap<string, ReferenceHelper> = new Map()): Engine {
@@ -63,6 +68,7 @@ export function referenceEngine(helpers: ReadonlyMap<string, ReferenceHelper> = 
         gpr: Array.from({ length: 16 }, (_, i) => state.get('gpr', i)),
         rflags: Number(state.get('eflags') | state.arith(pure)),
         fx: storeFx(state),
+        ymmh: storeYmmh(state),
         window: bytes.slice(WINDOW_AT, WINDOW_AT + c.window.length),
       };
     },

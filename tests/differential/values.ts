@@ -1,4 +1,5 @@
-// Values that are awkward for arithmetic: limits, signs, carries; for integers, vectors and floating point.
+// Values that are awkward for arithmetic: limits, signs, carries; for integers, vectors and floating point. They are
+// written as words into records, because most of the time of making cases goes here.
 import type { Random } from '../isa/random.ts';
 
 const EDGES: readonly bigint[] = [
@@ -45,16 +46,52 @@ const F64: readonly bigint[] = [
   0x43e0_0000_0000_0000n, 0x3fe0_0000_0000_0001n, 0x4330_0000_0000_0001n, 0x36a0_0000_0000_0000n,
 ]; // biome-ignore format: a table
 
-/** 16 bytes that are vectors of integers or of floats. */
-export function awkwardVector(random: Random): Uint8Array {
-  const bytes = new Uint8Array(16);
-  const view = new DataView(bytes.buffer);
-  const kind = random.below(4);
-  if (kind === 0) for (let i = 0; i < 16; i += 4) view.setUint32(i, random.pick(F32), true);
-  else if (kind === 1) for (let i = 0; i < 16; i += 8) view.setBigUint64(i, random.pick(F64), true);
-  else if (kind === 2) for (let i = 0; i < 16; i += 8) view.setBigUint64(i, awkward(random), true);
-  else for (let i = 0; i < 16; i++) bytes[i] = random.pick([0, 1, 0x7f, 0x80, 0xff, random.below(256)]);
-  return bytes;
+const pairs = (list: readonly bigint[]): Int32Array =>
+  Int32Array.from(list.flatMap((v) => [Number(BigInt.asIntN(32, v)), Number(BigInt.asIntN(32, v >> 32n))]));
+const EDGE_WORDS = pairs(EDGES);
+const F64_WORDS = pairs(F64);
+const F32_WORDS = Int32Array.from(F32);
+
+function pickPair(words: Int32Array, at: number, table: Int32Array, random: Random): void {
+  const i = random.below(table.length / 2) * 2;
+  words[at] = table[i]!;
+  words[at + 1] = table[i + 1]!;
+}
+
+/** Like `awkward`, into two words. */
+export function awkwardQuad(words: Int32Array, at: number, random: Random): void {
+  const kind = random.u32();
+  if ((kind & 3) === 0) {
+    words[at] = (kind >>> 2) % 80;
+    words[at + 1] = 0;
+  } else if ((kind & 3) === 1) {
+    words[at] = random.u32();
+    words[at + 1] = random.u32();
+  } else pickPair(words, at, EDGE_WORDS, random);
+}
+
+/** Bytes of which most are limits. */
+function awkwardBytes(random: Random): number {
+  const r = random.u32();
+  const pattern = [0x7f80ff00, 0x01ff0080, 0x80007fff, 0xff01807f][r & 3]!;
+  return r & 4 ? pattern ^ (random.u32() & 0x01010101) : r & 8 ? random.u32() : pattern;
+}
+
+/** 16 bytes into four words: a vector of integers or of floats. */
+export function awkwardVector(words: Int32Array, at: number, random: Random): void {
+  const kind = random.below(5);
+  if (kind === 0) for (let i = 0; i < 4; i++) words[at + i] = F32_WORDS[random.below(F32_WORDS.length)]!;
+  else if (kind === 1) for (let i = 0; i < 4; i += 2) pickPair(words, at + i, F64_WORDS, random);
+  else if (kind === 2) for (let i = 0; i < 4; i += 2) awkwardQuad(words, at + i, random);
+  else if (kind === 3) for (let i = 0; i < 4; i++) words[at + i] = nearFloat(random);
+  else for (let i = 0; i < 4; i++) words[at + i] = awkwardBytes(random);
+}
+
+/** A float whose exponent is near that of 1 or of the limits of integers, so that sums and conversions round. */
+function nearFloat(random: Random): number {
+  const r = random.u32();
+  const exponent = random.pick([127, 126, 128, 150, 151, 157, 158, 189, 190, 100, 1, 254]);
+  return (r & 0x807f_ffff) | (exponent << 23);
 }
 
 /** [significand, sign and exponent] of 80-bit values: numbers, denormals, infinities, NaNs, unsupported ones. */
@@ -75,7 +112,21 @@ const F80: readonly (readonly [bigint, number])[] = [
   [0x8000_0000_0000_0000n, 0x403e],
   [0x4000_0000_0000_0000n, 0x3fff],
 ];
-export function awkwardExtended(random: Random): readonly [bigint, number] {
-  if (random.once(2)) return random.pick(F80);
-  return [random.u64() | (1n << 63n), (0x3fff - 80 + random.below(160)) | (random.below(2) << 15)];
+const F80_WORDS = Int32Array.from(
+  F80.flatMap(([m, se]) => [Number(BigInt.asIntN(32, m)), Number(BigInt.asIntN(32, m >> 32n)), se]),
+);
+
+/** An 80-bit value into three words, the last of which holds sign and exponent. */
+export function awkwardExtended(words: Int32Array, at: number, random: Random): void {
+  const r = random.u32();
+  if (r & 1) {
+    const i = ((r >>> 1) % F80.length) * 3;
+    for (let k = 0; k < 3; k++) words[at + k] = F80_WORDS[i + k]!;
+    return;
+  }
+  words[at] = r & 2 ? random.u32() : 0;
+  words[at + 1] = (r & 4 ? random.u32() : r & 8 ? -1 : 0) | 0x8000_0000;
+  const far = (r & 0x70) === 0;
+  const exponent = far ? (r >>> 8) & 0x7fff : 0x3fff - 80 + ((r >>> 8) % 160);
+  words[at + 2] = exponent | ((r >>> 16) & 0x8000);
 }

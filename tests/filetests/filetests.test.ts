@@ -8,9 +8,10 @@ import { MAX_LENGTH, makeDecoder } from '../../src/isa/decoder.ts';
 import { disassemble } from '../../src/isa/disasm.ts';
 import type { DecodeFailure } from '../../src/isa/insn.ts';
 import { ROWS } from '../../src/isa/rows.ts';
-import { type Case, CODE, CODE_PAGE, type Result } from '../differential/case.ts';
+import { batchOf, type Case, CODE, CODE_PAGE, type Result } from '../differential/case.ts';
 import type { BatchEngine, Engine } from '../differential/engine.ts';
 import { buildHarness, hostEngine, hostFeatures } from '../differential/host.ts';
+import { SoftEngine } from '../differential/interpreter.ts';
 import { referenceEngine } from '../differential/reference.ts';
 import { describeResult, type FileCase, fileHead, parseFile } from './format.ts';
 
@@ -18,6 +19,7 @@ const FOLDER = import.meta.dirname;
 const BLESS = process.env.PLINTH_BLESS === '1';
 const decoder = makeDecoder(ROWS);
 const reference: Engine = referenceEngine();
+const soft = new SoftEngine();
 
 const hosts = new Map<number, BatchEngine>();
 for (const bits of [32, 64] as const) {
@@ -45,7 +47,10 @@ function byReference(c: Case): Result | undefined {
 function byHost(c: Case): Result | undefined {
   const { row, mode } = c.insn;
   if (row.user === false || (row.feature !== undefined && !features.has(row.feature))) return undefined;
-  return hosts.get(mode.code)?.runAll([c])[0];
+  return hosts
+    .get(mode.code)
+    ?.runAll(batchOf([c]))
+    .at(0);
 }
 
 /** The fault of bytes that are no instruction; what needs more bytes to tell has none. */
@@ -53,8 +58,9 @@ function invalid(f: FileCase, failure: DecodeFailure['failure']): Map<string, st
   if (failure === 'truncated') return new Map([['decoder', 'nothing']]);
   const by = new Map([['decoder', failure === 'ud' ? 'fault=6' : 'fault=13']]);
   const host = f.code.length <= MAX_LENGTH ? hosts.get(f.mode.code) : undefined;
-  const [result] = host?.runAll([{ code: f.code, ...f.values }]) ?? [];
-  if (result) by.set('host CPU', `fault=${result.vector}`);
+  const batch = batchOf([{ code: f.code, ...f.values }]);
+  if (host) by.set('host CPU', `fault=${host.runAll(batch).at(0).vector}`);
+  if (f.code.length <= MAX_LENGTH) by.set(soft.name, `fault=${soft.runAll(batch, f.mode.code).at(0).vector}`);
   return by;
 }
 
@@ -65,7 +71,7 @@ function outcomes(f: FileCase): { asm: string; by: Map<string, string> } {
   const c: Case = { insn, code: f.code, ...f.values };
   const rip = f.mode.code === 16 ? CODE - CODE_PAGE : CODE;
   const by = new Map<string, string>();
-  const results = { reference: byReference(c), 'host CPU': byHost(c) };
+  const results = { reference: byReference(c), 'host CPU': byHost(c), [soft.name]: soft.runAll(batchOf([c])).at(0) };
   for (const [name, result] of Object.entries(results)) if (result) by.set(name, describeResult(c, result));
   const rest = insn.length < f.code.length ? ` (${f.code.length - insn.length} bytes follow)` : '';
   return { asm: disassemble(insn, rip) + rest, by };

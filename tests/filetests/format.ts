@@ -7,14 +7,23 @@
  *     out: rax=8000000000000000 flags=...   what has changed afterwards (written by PLINTH_BLESS=1)
  *
  * Numbers are hexadecimal. `flags=` lists the arithmetic flags and df that are set; after the instruction those that
- * the manual leaves undefined are not listed. `[20001000]=0102` is memory, lowest byte first. `st0`, `mm0`, `xmm0` are
- * numbers. A fault is `fault=14 error=6 cr2=20002000`; `rip` is named when it is not that of the next instruction.
+ * the manual leaves undefined are not listed. `[20001000]=0102` is memory, lowest byte first. `st0`, `mm0`, `xmm0`
+ * and `ymmh0`, the upper half of YMM0, are numbers. A fault is `fault=14 error=6 cr2=20002000`; `rip` is named when it is not that of the next instruction.
  * Lines that begin with # are comments.
  */
 import type { CodeMode } from '../../src/isa/insn.ts';
 import { EFLAGS, GPR_NAMES } from '../../src/isa/layout.ts';
 import { FLAG_BIT, FLAGS } from '../../src/isa/ops.ts';
-import { type Case, CODE, CODE_PAGE, type CpuValues, type Result, WINDOW, WINDOW_SIZE } from '../differential/case.ts';
+import {
+  type Case,
+  CODE,
+  CODE_PAGE,
+  type CpuValues,
+  type Result,
+  WINDOW,
+  WINDOW_SIZE,
+  YMMH_SIZE,
+} from '../differential/case.ts';
 import { definedFlags } from '../differential/engine.ts';
 import { initialFx } from '../differential/fx.ts';
 
@@ -63,20 +72,23 @@ function parseValues(text: string): CpuValues {
   const gpr: bigint[] = new Array(16).fill(0n);
   const fx = initialFx();
   const window = new Uint8Array(WINDOW_SIZE);
+  const ymmh = new Uint8Array(YMMH_SIZE);
   let rflags = RFLAGS;
   for (const word of text.split(/\s+/).filter((x) => x !== '')) {
     const [name = '', value = ''] = word.split('=');
     const part = FX_PARTS.find(([n]) => n === name);
+    const upper = /^ymmh(\d+)$/.exec(name)?.[1];
     const address = /^\[([0-9a-f]+)\]$/.exec(name)?.[1];
     if (name === 'flags') rflags = parseFlags(value);
     else if (GPR_NAMES.includes(name)) gpr[GPR_NAMES.indexOf(name)] = BigInt(`0x${value}`);
     else if (part) {
       for (let i = 0, v = BigInt(`0x${value}`); i < part[2]; i++, v >>= 8n) fx[part[1] + i] = Number(v & 0xffn);
       if (name.startsWith('mm')) fx.fill(0xff, part[1] + 8, part[1] + 10);
-    } else if (address) window.set(Buffer.from(value, 'hex'), Number(BigInt(`0x${address}`) - WINDOW));
+    } else if (upper) ymmh.set(Buffer.from(value.padStart(32, '0'), 'hex').reverse(), 16 * Number(upper));
+    else if (address) window.set(Buffer.from(value, 'hex'), Number(BigInt(`0x${address}`) - WINDOW));
     else throw new Error(`no state ${name}`);
   }
-  return { gpr, rflags, fx, window };
+  return { gpr, rflags, fx, ymmh, window };
 }
 
 /** Cases of a file. Throws with the line when one is not in the form above. */
@@ -128,6 +140,10 @@ function fxChanges(c: Case, r: Result): string[] {
     if (c.insn.mode.code !== 64 && /^xmm([89]|1\d)$/.test(name)) continue;
     const after = number(r.fx, at, size);
     if (number(c.fx, at, size) !== after) list.push(`${name}=${after.toString(16)}`);
+  }
+  for (let i = 0; i < (c.insn.mode.code === 64 ? 16 : 8); i++) {
+    const after = number(r.ymmh, 16 * i, 16);
+    if (number(c.ymmh, 16 * i, 16) !== after) list.push(`ymmh${i}=${after.toString(16)}`);
   }
   return list;
 }

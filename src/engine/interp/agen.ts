@@ -2,11 +2,11 @@
  * Address generation as a record of its own: wherever a segment has a base or limit, the address size is not the
  * native one, or a bit offset moves the address. It leaves the linear address in the field `ea`.
  */
-import { CPU, REC } from '../../isa/layout.ts';
+import { CPU, EXC, REC } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, ModuleBuilder } from '../../wasm/module.ts';
 import { HANDLER } from './backend.ts';
-import { AGEN_LOG2_SHIFT } from './special.ts';
+import { AGEN_ALIGNED, AGEN_LOG2_SHIFT, AGEN_UNIT_SHIFT } from './special.ts';
 
 type Expr = x.Expr;
 const field = (rec: Expr, at: number): Expr => x.load('i32_16u', rec, at);
@@ -40,15 +40,37 @@ function define(m: ModuleBuilder, name: string, asize: 16 | 32 | 64, long: boole
     const number = x.binary('shr_u', x.sub(seg, x.i32Const(CPU.seg_base!)), x.i32Const(3));
     const bytes = x.and(field(rec, REC.B), x.i32Const(0xff));
     const write = x.and(x.binary('shr_u', field(rec, REC.B), x.i32Const(8)), x.i32Const(1));
-    f.if(f.call('seg_check', cpu, number, x.wrap(offset), bytes, write), () => f.returnCall('fault', cpu, rec));
+    const refused = f.call('seg_check', cpu, number, x.wrap(offset), bytes, write);
+    f.if(refused, () => f.returnCall('agen_fault', cpu, rec, x.wrap(linear)));
   }
   f.store('i64', cpu, CPU.ea!, long ? linear : x.and(linear, x.i64Const(0xffff_ffffn)));
   const next = f.let(x.add(rec, x.i32Const(REC.SIZE)));
   f.returnCallIndirect(HANDLER, x.load('i32', next, REC.HANDLER), cpu, next);
 }
 
+/**
+ * `agen_fault(cpu, rec, linear)`: a segment refused the access. What the instruction checks before its address comes
+ * first: its unit, then the alignment of the operand.
+ */
+function defineFault(m: ModuleBuilder): void {
+  const f = m.define('agen_fault', { params: ['i32', 'i32', 'i32'], results: [] });
+  const [cpu, rec] = [f.param(0), f.param(1)];
+  const info = f.let(field(rec, REC.B));
+  const unit = f.let(x.and(x.binary('shr_u', info, x.i32Const(AGEN_UNIT_SHIFT)), x.i32Const(7)));
+  f.if(unit, () => {
+    f.if(f.call('fp_check', cpu, x.sub(unit, x.i32Const(1))), () => f.returnCall('fault', cpu, rec));
+  });
+  const bytes = f.let(x.and(info, x.i32Const(0xff)));
+  const misaligned = x.and(f.param(2), x.sub(bytes, x.i32Const(1)));
+  f.if(x.and(info, x.i32Const(AGEN_ALIGNED)), () => {
+    f.if(misaligned, () => f.run(f.call('raise', cpu, x.i32Const(EXC.GP), x.i32Const(0)), true));
+  });
+  f.returnCall('fault', cpu, rec);
+}
+
 /** Defines the eight address-generation handlers under their names in SPECIAL. */
 export function defineAgen(m: ModuleBuilder): void {
+  defineFault(m);
   for (const bits of [false, true]) {
     const prefix = bits ? 'agenBit' : 'agen';
     define(m, `${prefix}Long64`, 64, true, bits);

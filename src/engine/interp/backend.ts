@@ -19,6 +19,7 @@ import * as x from '../../wasm/expr.ts';
 import type { FuncType, FunctionBuilder } from '../../wasm/module.ts';
 import { memoryOperand, type Shape } from '../shape.ts';
 import { VectorWasm } from './pure.ts';
+import { MEM_STACK, STACK_NONE } from './special.ts';
 
 type Expr = x.Expr;
 /** Type of a handler. */
@@ -211,7 +212,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
    * Host address of a linear range, as an i32 variable: TLB hit inline, else the runtime. Leaves with the fault
    * when the runtime reports one.
    */
-  private host(va: Expr, bytes: number, kind: 'mem_read' | 'mem_write' | 'mem_rmw'): Expr {
+  private host(va: Expr, bytes: number, kind: 'mem_read' | 'mem_write' | 'mem_rmw', seg: SegRef = 'insn'): Expr {
     const { f, cpu } = this;
     const slot = x.and(x.wrap(x.binary('shr_u', va, x.i64Const(7n))), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
     const entry = f.let(x.add(load32(cpu, CPU.tlb_ptr!), slot));
@@ -222,11 +223,18 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
       x.compare('eq', tag, x.and(last, x.i64Const(PAGE_MASK))),
       () => f.setVariable(at, x.add(x.wrap(va), load32(entry, TLB.ADDEND))),
       () => {
-        f.setVariable(at, f.call(kind, cpu, va, x.i32Const(bytes)));
+        f.setVariable(at, f.call(kind, cpu, va, this.sizeFor(bytes, seg)));
         f.if(x.eqz(f.get(at)), () => this.leaveWithFault());
       },
     );
     return f.let(f.get(at));
+  }
+  /** Size of a slow access, with the mark of the stack segment, whose non-canonical addresses are #SS. */
+  private sizeFor(bytes: number, seg: SegRef): Expr {
+    if (seg !== 'insn') return x.i32Const(seg === 'ss' ? bytes | MEM_STACK : bytes);
+    if (!this.long) return x.i32Const(bytes);
+    const stack = x.compare('eq', this.field16(REC.SEG), x.i32Const(STACK_NONE));
+    return x.or(x.binary('shl', stack, x.i32Const(Math.log2(MEM_STACK))), x.i32Const(bytes));
   }
   private loadOperand(n: number, o: Operand): Expr {
     const width = this.width(n);
@@ -269,11 +277,11 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   }
   load(w: Width, seg: SegRef, offset: Expr): Expr {
     const va = this.segmented(seg, i64(offset), w / 8, false);
-    return this.f.let(x.load(LOAD[w], this.host(va, w / 8, 'mem_read'), 0));
+    return this.f.let(x.load(LOAD[w], this.host(va, w / 8, 'mem_read', seg), 0));
   }
   store(w: Width, seg: SegRef, offset: Expr, v: Expr): void {
     const value = this.f.let(i64(v));
-    const host = this.host(this.segmented(seg, i64(offset), w / 8, true), w / 8, 'mem_write');
+    const host = this.host(this.segmented(seg, i64(offset), w / 8, true), w / 8, 'mem_write', seg);
     this.f.store(STORE[w], host, 0, value);
     this.commit(host);
   }
@@ -284,7 +292,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     return this.f.let(this.long ? sum : x.and(sum, x.i64Const(LOW32)));
   }
   probeStore(w: Width, seg: SegRef, offset: Expr): void {
-    this.host(this.segmented(seg, i64(offset), w / 8, true), w / 8, 'mem_write');
+    this.host(this.segmented(seg, i64(offset), w / 8, true), w / 8, 'mem_write', seg);
   }
 
   // --- fields and flags ------------------------------------------------------------------------------------

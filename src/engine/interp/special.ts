@@ -3,6 +3,8 @@
  * are fixed, the rows' handlers follow.
  */
 
+import { CPU } from '../../isa/layout.ts';
+
 /** Table index of each special handler. Index 0 stays empty: a record of zeros traps instead of running wild. */
 export const SPECIAL = {
   /** The code page was changed: look the instruction up anew. */
@@ -31,8 +33,17 @@ export const FIRST_HANDLER = 16;
 
 /**
  * Address generation: record field B.
- *   bits 0-7 bytes of the access, bit 8 it is (also) a store, bits 9-10 log2 of the operand's bytes (bit offsets)
+ *   bits 0-7 bytes of the access, bit 8 it is (also) a store, bits 9-10 log2 of the operand's bytes (bit offsets),
+ *   bits 11-13 unit that the instruction uses: 1 + index in UNITS, or 0; bit 14 the access must be aligned
  * A is the register of the bit offset; the immediate is added to the displacement.
  */
 export const AGEN_WRITE = 1 << 8;
 export const AGEN_LOG2_SHIFT = 9;
+export const AGEN_UNIT_SHIFT = 11;
+export const AGEN_ALIGNED = 1 << 14;
+/** Units in the order of the numbers that `fp_check` takes. */
+export const UNITS = ['x87', 'x87-nowait', 'mmx', 'sse', 'avx'] as const;
+/** Segment field of 64-bit accesses through SS: no base, but a non-canonical address is #SS. */
+export const STACK_NONE = CPU.seg_none! + 8;
+/** Added to the size given to mem_read, mem_write and mem_rmw for accesses through SS. */
+export const MEM_STACK = 0x100;

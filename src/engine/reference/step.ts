@@ -1,8 +1,9 @@
 /** One instruction by the reference: repetition, faults that leave the state as it was, and the new rip. */
 import type { Insn } from '../../isa/insn.ts';
-import { EXC } from '../../isa/layout.ts';
+import { CR0, CR4, EXC } from '../../isa/layout.ts';
+import type { Row } from '../../isa/row.ts';
 import { GuestFault, type ReferenceMemory } from './memory.ts';
-import { NoReference, type ReferenceHelper, ReferenceOps } from './ops.ts';
+import { type ReferenceHelper, ReferenceOps } from './ops.ts';
 import type { ReferenceState } from './state.ts';
 
 /** What an instruction came to. After a fault the state is as before it (of the iteration, when it repeats). */
@@ -14,13 +15,30 @@ const NO_HELPERS: ReadonlyMap<string, ReferenceHelper> = new Map();
 /** Iterations of a repeated instruction before `step` returns with rip still on it. */
 const MAX_ITERATIONS = 1 << 16;
 
-const UNIT_TRAP = {
-  x87: 'fpu_trap',
-  'x87-nowait': 'fpu_trap',
-  mmx: 'fpu_trap',
-  sse: 'sse_trap',
-  avx: 'avx_trap',
-} as const;
+/** Error summary bit of the x87 status word: an unmasked exception is pending. */
+const FSW_ES = 0x80n;
+/** XCR0: SSE and AVX. */
+const XCR0_AVX = 6n;
+
+/** Is the unit that a row uses there (SDM vol.3 table 2-2, 13.1, 13.7; vol.2 2.4)? Throws GuestFault if not. */
+function checkUnit(unit: NonNullable<Row['unit']>, state: ReferenceState): void {
+  const low = (name: string): number => Number(BigInt.asUintN(32, state.get(name)));
+  const [cr0, cr4] = [low('cr0'), low('cr4')];
+  const raise = (vector: number): never => {
+    throw new GuestFault(vector);
+  };
+  if (unit === 'avx') {
+    if (!(cr4 & CR4.OSXSAVE) || (state.get('xcr0') & XCR0_AVX) !== XCR0_AVX) raise(EXC.UD);
+    if (cr0 & CR0.TS) raise(EXC.NM);
+    return;
+  }
+  const x87 = unit === 'x87' || unit === 'x87-nowait';
+  if (cr0 & CR0.EM) raise(x87 ? EXC.NM : EXC.UD);
+  if (unit === 'sse' && !(cr4 & CR4.OSFXSR)) raise(EXC.UD);
+  if (cr0 & CR0.TS) raise(EXC.NM);
+  const waits = unit === 'x87' || unit === 'mmx';
+  if (waits && cr0 & CR0.NE && (state.get('fsw') & FSW_ES) !== 0n) raise(EXC.MF);
+}
 
 /** Runs a row once; the caller puts the state back when it throws. */
 function execute(
@@ -30,7 +48,7 @@ function execute(
   helpers: ReadonlyMap<string, ReferenceHelper>,
 ): bigint {
   const { unit } = insn.row;
-  if (unit && state.get(UNIT_TRAP[unit]) !== 0n) throw new NoReference('fp_check');
+  if (unit) checkUnit(unit, state);
   const ops = new ReferenceOps(insn, state, memory, helpers);
   insn.row.exec<bigint>(ops);
   return ops.target;

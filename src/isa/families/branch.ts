@@ -1,5 +1,6 @@
 /** Control transfer: JMP CALL RET Jcc LOOP JrCXZ, far transfers, INT INTO IRET. */
 import { CONDITION_NAMES } from '../flags.ts';
+import { SEG } from '../layout.ts';
 import type { Ops } from '../ops.ts';
 import { type Row, type RowAttrs, row } from '../row.ts';
 import { behind, num } from './common.ts';
@@ -9,17 +10,35 @@ const NEAR = { size64: 'f64', ends: true } as const;
 const NEAR_STACK = { ...NEAR, stack: true } as const;
 const FAR = { ends: true, user: false } as const;
 
+/**
+ * #GP(0) unless the target is canonical, or in legacy modes within the limit of CS: before anything is pushed or
+ * popped (SDM vol.2 CALL, JMP, RET).
+ */
+function checkTarget<V>(s: Ops<V>, target: V): void {
+  const rip = s.let(s.zext(s.w, target));
+  if (!s.long) s.fault(s.ltu(s.field('seg_limit', SEG.cs), rip), 'gp', s.k(0n));
+  else if (s.w === 64) s.fault(s.eqz(s.eq(s.sar(s.shl(rip, s.k(16n)), s.k(16n)), rip)), 'gp', s.k(0n));
+}
+
 const callRelative: Row['exec'] = (s) => {
   push(s, s.w, s.zext(s.w, s.nextRip()));
   s.branch();
 };
 const callIndirect: Row['exec'] = (s) => {
   const target = s.let(s.get(0));
+  checkTarget(s, target);
   push(s, s.w, s.zext(s.w, s.nextRip()));
   s.jump(target);
 };
+const jumpIndirect: Row['exec'] = (s) => {
+  const target = s.let(s.get(0));
+  checkTarget(s, target);
+  s.jump(target);
+};
+const ret: Row['exec'] = (s) => s.jump(pop(s, s.w, (target) => checkTarget(s, target)));
 const retImmediate: Row['exec'] = (s) => {
   const target = s.let(s.load(s.w, 'ss', s.reg(s.stack, 4)));
+  checkTarget(s, target);
   setStackPointer(s, s.zext(s.stack, s.add(stackAt(s, s.w / 8), s.get(0))));
   s.jump(target);
 };
@@ -29,8 +48,8 @@ const NEAR_ROWS: readonly Row[] = [
   row('call', 'Ev', 'FF /2', callIndirect, NEAR_STACK),
   row('jmp', 'Jz', 'E9', (s) => s.branch(), NEAR),
   row('jmp', 'Jb', 'EB', (s) => s.branch(), NEAR),
-  row('jmp', 'Ev', 'FF /4', (s) => s.jump(s.get(0)), NEAR),
-  row('ret', '', 'C3', (s) => s.jump(pop(s, s.w)), NEAR_STACK),
+  row('jmp', 'Ev', 'FF /4', jumpIndirect, NEAR),
+  row('ret', '', 'C3', ret, NEAR_STACK),
   row('ret', 'Iw', 'C2', retImmediate, NEAR_STACK),
   ...CONDITION_NAMES.flatMap((name, cc) => {
     const digit = cc.toString(16).toUpperCase();

@@ -122,10 +122,12 @@ function store(
   const w: Width = size === 'w' ? 16 : size === 'd' ? 32 : 64;
   return row(
     name,
-    `=M${size}`,
+    `+M${size}`,
     `${hex(opcode)} /${digit}`,
     (s) => {
       const x = s.let(value(s));
+      // The address is checked also when an unmasked exception prevents the store.
+      s.let(s.get(0));
       s.if(s.call('x87_store_ok'), () => s.set(0, s.zext(w, x)));
       endStore(s, opcode, digit, pops);
     },
@@ -143,10 +145,10 @@ function store80(name: string, opcode: number, digit: number, helper: string): R
       const low = s.let(s.call(helper));
       const high = s.let(s.call('x87_store_high'));
       const offset = s.let(s.offset(0));
+      // Neither part is stored if one of them cannot be.
+      s.probeStore(64, 'insn', offset);
+      s.probeStore(16, 'insn', highOffset(s, offset));
       s.if(s.call('x87_store_ok'), () => {
-        // Neither part is stored if one of them cannot be.
-        s.probeStore(64, 'insn', offset);
-        s.probeStore(16, 'insn', highOffset(s, offset));
         s.store(64, 'insn', offset, low);
         s.store(16, 'insn', highOffset(s, offset), high);
       });
@@ -253,7 +255,8 @@ const transfers: readonly Row[] = [
   stack('fxch', 0xd9, 1, (s, i) => s.call('x87_fxch', i)),
   stack('ffree', 0xdd, 0, (s, i) => s.call('x87_ffree', i, s.k(0n))),
   // Twins, as above.
-  stack('fstp', 0xd9, 3, (s, i) => s.call('x87_fst_st', i, s.k(1n))),
+  // FSTPNCE: an empty ST(0) is popped and not stored.
+  stack('fstp', 0xd9, 3, (s, i) => s.call('x87_fstpnce', i)),
   stack('fstp', 0xdf, 2, (s, i) => s.call('x87_fst_st', i, s.k(1n))),
   stack('fstp', 0xdf, 3, (s, i) => s.call('x87_fst_st', i, s.k(1n))),
   stack('fxch', 0xdd, 1, (s, i) => s.call('x87_fxch', i)),

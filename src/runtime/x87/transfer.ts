@@ -242,6 +242,16 @@ export function x87_fst_st(cpu: u32, i: i32, pops: i32): i32 {
   return 0;
 }
 
+/** FSTPNCE ST(i): FSTP that only pops an empty ST(0), without an exception (D9 /3 with a register). */
+export function x87_fstpnce(cpu: u32, i: i32): i32 {
+  begin(cpu);
+  const at = registerAt(cpu, 0);
+  if (!isEmpty(cpu, 0)) writeSt(cpu, i, load<u64>(at), load<u16>(at, 8));
+  pop(cpu, 1);
+  updateStatus(cpu, C1, 0);
+  return 0;
+}
+
 /** Writes the indefinite over an empty register. */
 function fillEmpty(cpu: u32, i: i32): void {
   if (isEmpty(cpu, i)) writeSt(cpu, i, INDEFINITE_SIG, INDEFINITE_SE);

@@ -1,0 +1,155 @@
+// Long comparisons with the oracles, for as long as asked:
+//
+//   npm run fuzz -- --oracle host --cases 1000000 --seed 1 --bits 64
+//   npm run fuzz -- --oracle reference|iced|mmu|devices|streams ...
+//
+// Prints progress and a summary; exits with 1 when something disagreed. --record adds the summary to
+// docs/fidelity-runs.json, from which docs/fidelity.md is made. --jobs splits the cases over processes.
+import { spawn } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { appendRun, type Run } from './fidelity-runs.ts';
+
+const ORACLES = ['host', 'reference', 'iced', 'mmu', 'streams', 'devices'] as const;
+export type Oracle = (typeof ORACLES)[number];
+
+export interface FuzzOptions {
+  readonly cases: number;
+  readonly seed: number;
+  readonly bits: readonly (16 | 32 | 64)[];
+  /** States per instruction. */
+  readonly values: number;
+  /** Milliseconds after which the run ends whatever is left. */
+  readonly limit: number;
+  readonly engine: string;
+}
+
+/** What a run of one oracle came to. */
+export interface FuzzSummary {
+  readonly compared: number;
+  readonly allowed: number;
+  readonly rows: number;
+  readonly mismatches: readonly string[];
+  readonly notes: readonly string[];
+}
+
+const usage = `usage: npm run fuzz -- --oracle ${ORACLES.join('|')} [--cases N] [--seed S] [--bits 64,32,16]
+  [--values states per instruction] [--minutes M] [--engine interpreter|translator] [--jobs N] [--record]`;
+
+function fail(message: string): never {
+  console.error(`fuzz: ${message}\n${usage}`);
+  process.exit(2);
+}
+
+function number(text: string | undefined, name: string, otherwise: number): number {
+  if (text === undefined) return otherwise;
+  const n = Number(text.replaceAll('_', ''));
+  if (!Number.isFinite(n) || n < 0) fail(`--${name} is a number, not ${text}`);
+  return n;
+}
+
+async function load(oracle: Oracle): Promise<(o: FuzzOptions) => FuzzSummary | Promise<FuzzSummary>> {
+  const path = `../tests/fuzz/${oracle}.ts`;
+  const module: { fuzz(o: FuzzOptions): FuzzSummary } = await import(path);
+  return module.fuzz;
+}
+
+function parse(): { oracle: Oracle; options: FuzzOptions; jobs: number; record: boolean; quiet: boolean } {
+  const { values } = parseArgs({
+    options: {
+      oracle: { type: 'string', default: 'host' },
+      cases: { type: 'string' },
+      seed: { type: 'string' },
+      bits: { type: 'string' },
+      values: { type: 'string' },
+      minutes: { type: 'string' },
+      engine: { type: 'string', default: 'interpreter' },
+      jobs: { type: 'string' },
+      record: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  const oracle = ORACLES.find((o) => o === values.oracle);
+  if (!oracle) fail(`no oracle ${values.oracle}`);
+  const bits = (values.bits ?? (oracle === 'host' ? '64,32' : '64,32,16')).split(',').map(Number);
+  if (bits.some((b) => ![16, 32, 64].includes(b))) fail('--bits takes 16, 32 and 64');
+  return {
+    oracle,
+    jobs: number(values.jobs, 'jobs', 1),
+    record: values.record,
+    quiet: values.json,
+    options: {
+      cases: number(values.cases, 'cases', 1_000_000),
+      seed: number(values.seed, 'seed', Date.now() & 0x7fff_ffff),
+      bits: bits as (16 | 32 | 64)[],
+      values: number(values.values, 'values', 16),
+      limit: number(values.minutes, 'minutes', 24 * 60) * 60_000,
+      engine: values.engine,
+    },
+  };
+}
+
+/** Runs a part of the cases in a process of its own. */
+function runJob(oracle: Oracle, o: FuzzOptions, job: number, jobs: number): Promise<FuzzSummary> {
+  const args = [import.meta.filename, '--json', '--oracle', oracle, '--seed', `${o.seed + job * 7919}`];
+  args.push('--cases', `${Math.ceil(o.cases / jobs)}`, '--bits', o.bits.join(','), '--values', `${o.values}`);
+  args.push('--minutes', `${o.limit / 60_000}`, '--engine', o.engine);
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    let out = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      out += text;
+    });
+    child.on('close', (code) => {
+      if (code === 0) resolve(JSON.parse(out.trim().split('\n').at(-1)!));
+      else reject(new Error(`job ${job} (seed ${o.seed + job * 7919}) ended with ${code}`));
+    });
+  });
+}
+
+/** Mismatches of the same instruction are shown once. */
+function merge(parts: readonly FuzzSummary[]): FuzzSummary {
+  const byKey = new Map(parts.flatMap((p) => p.mismatches.map((m) => [m.replace(/ \(\d+\):.*/s, ''), m] as const)));
+  return {
+    compared: parts.reduce((n, p) => n + p.compared, 0),
+    allowed: parts.reduce((n, p) => n + p.allowed, 0),
+    rows: Math.max(...parts.map((p) => p.rows)),
+    mismatches: [...byKey.values()],
+    notes: [...new Set(parts.flatMap((p) => p.notes))],
+  };
+}
+
+const { oracle, options, jobs, record, quiet } = parse();
+const started = performance.now();
+if (quiet) {
+  console.log(JSON.stringify(await (await load(oracle))(options)));
+} else {
+  console.log(`oracle ${oracle}, engine ${options.engine}: ${options.cases} cases, seed ${options.seed}, jobs ${jobs}`);
+  const summary =
+    jobs > 1
+      ? merge(await Promise.all(Array.from({ length: jobs }, (_, i) => runJob(oracle, options, i, jobs))))
+      : await (await load(oracle))(options);
+  const seconds = (performance.now() - started) / 1000;
+  for (const line of summary.mismatches.slice(0, 200)) console.log(line);
+  for (const note of summary.notes) console.log(note);
+  const rate = Math.round(summary.compared / seconds);
+  console.log(
+    `${summary.compared} compared in ${seconds.toFixed(1)} s (${rate}/s), ${summary.rows} rows, ` +
+      `${summary.allowed} allowed differences, ${summary.mismatches.length} kinds of mismatches`,
+  );
+  const run: Run = {
+    oracle,
+    engine: options.engine,
+    seed: options.seed,
+    jobs,
+    bits: options.bits,
+    compared: summary.compared,
+    allowed: summary.allowed,
+    rows: summary.rows,
+    mismatches: summary.mismatches.length,
+    seconds: Math.round(seconds),
+    date: new Date().toISOString().slice(0, 10),
+    notes: summary.notes,
+  };
+  if (record) appendRun(run);
+  process.exitCode = summary.mismatches.length > 0 ? 1 : 0;
+}
