@@ -1,9 +1,9 @@
 // The functions that the host gives to the runtime. The module name of the imports is this file's name, `env`.
 // All of them may set irq_pending, nmi_pending or stop in the vCPU's state before they return.
 
-/** Reads `size` (1, 2, 4, 8; naturally aligned) bytes from a gpa that is not RAM. */
+/** Reads `size` (1, 2, 4, 8; naturally aligned) bytes from a gpa that is not RAM; any 1-8 where accesses are exits. */
 export declare function mmio_read(cpu: u32, gpa: u64, size: u32): u64;
-/** Writes `size` (1, 2, 4, 8; naturally aligned) bytes to a gpa that is not RAM. */
+/** Writes `size` (1, 2, 4, 8; naturally aligned) bytes to a gpa that is not RAM; any 1-8 where accesses are exits. */
 export declare function mmio_write(cpu: u32, gpa: u64, size: u32, value: u64): void;
 /** Reads `size` (1, 2, 4) bytes from an I/O port. */
 export declare function port_read(cpu: u32, port: u32, size: u32): u32;

@@ -1,5 +1,5 @@
 // Guest-physical memory: the P2M lookup, the hooks of frames whose stores need attention, and reads and writes
-// by gpa that never fault. A gpa without RAM goes to the host as naturally aligned accesses of up to 8 bytes.
+// by gpa that never fault. A gpa without RAM goes to the host as accesses of up to 8 bytes.
 
 import { code_written } from './codecache';
 import { mmio_read, mmio_write } from './env';
@@ -7,10 +7,12 @@ import {
   CPU_A20_MASK,
   CPU_COW_COUNT,
   CPU_COW_SPARE,
+  CPU_EXIT_MODE,
   CPU_P2M,
   CPU_P2M_FRAMES,
   CPU_STOP,
   EXIT_INTERNAL,
+  EXIT_MODE_INLINE,
   P2M_CODE,
   P2M_COW,
   P2M_FLAGS,
@@ -83,8 +85,12 @@ export function prepare_store(cpu: u32, gpa: u64, n: u32): u32 {
   return (entry & FRAME_MASK) + offset;
 }
 
-/** Largest naturally aligned access at `gpa` of at most `n` (and 8) bytes. */
-function aligned_size(gpa: u64, n: u32): u32 {
+/**
+ * Bytes of the next access at `gpa`, of `n` to come: naturally aligned, as buses have them; or, where accesses are
+ * exits, up to 8 in one.
+ */
+function access_size(cpu: u32, gpa: u64, n: u32): u32 {
+  if (load<u32>(cpu + CPU_EXIT_MODE) != EXIT_MODE_INLINE) return n < 8 ? n : 8;
   let size: u32 = 8;
   while (size > n || (<u32>gpa & (size - 1)) != 0) size >>= 1;
   return size;
@@ -98,12 +104,16 @@ export function phys_read(cpu: u32, gpa: u64, to: u32, n: u32): void {
     return;
   }
   while (n > 0) {
-    const size = aligned_size(gpa, n);
-    const value = mmio_read(cpu, gpa, size);
+    const size = access_size(cpu, gpa, n);
+    let value = mmio_read(cpu, gpa, size);
     if (size == 8) store<u64>(to, value);
     else if (size == 4) store<u32>(to, <u32>value);
-    else if (size == 2) store<u16>(to, <u16>value);
-    else store<u8>(to, <u8>value);
+    else {
+      for (let i: u32 = 0; i < size; i++) {
+        store<u8>(to + i, <u8>value);
+        value >>= 8;
+      }
+    }
     gpa += size;
     to += size;
     n -= size;
@@ -118,12 +128,11 @@ export function phys_write(cpu: u32, gpa: u64, from: u32, n: u32): void {
     return;
   }
   while (n > 0) {
-    const size = aligned_size(gpa, n);
+    const size = access_size(cpu, gpa, n);
     let value: u64 = 0;
     if (size == 8) value = load<u64>(from);
     else if (size == 4) value = load<u32>(from);
-    else if (size == 2) value = load<u16>(from);
-    else value = load<u8>(from);
+    else for (let i: u32 = 0; i < size; i++) value |= (<u64>load<u8>(from + i)) << (i << 3);
     mmio_write(cpu, gpa, size, value);
     gpa += size;
     from += size;

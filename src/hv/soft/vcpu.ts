@@ -14,6 +14,7 @@ import type { Row } from '../../isa/row.ts';
 import type { Regs, Sregs } from '../contract.ts';
 import type { EngineImage } from './image.ts';
 import { Registers } from './registers.ts';
+import { tracedRuntime, type VcpuTrace } from './trace.ts';
 import type { SoftMemory } from './vm.ts';
 
 /** Why `run` came back. */
@@ -52,6 +53,7 @@ export interface SoftVcpuOptions {
   readonly hotThreshold?: number | undefined;
   readonly onRegion?: ((rip: bigint, insns: number, bytes: number) => void) | undefined;
   readonly onTrace?: ((rip: bigint, insns: readonly Insn[]) => void) | undefined;
+  readonly trace?: VcpuTrace | undefined;
 }
 
 const DR6_BS = 1 << 14;
@@ -67,6 +69,7 @@ export class SoftVcpu {
   private readonly registers: Registers;
   private readonly view: DataView;
   private readonly host: VcpuHost;
+  private readonly everyInstruction: boolean;
   /** Instructions of the current slice that will not be executed because the slice was cut short. */
   private cut = 0;
   /** Instructions executed since power-on. */
@@ -79,12 +82,14 @@ export class SoftVcpu {
     const { memory } = o.memory;
     this.view = new DataView(memory.buffer);
     const runtime = new WebAssembly.Instance(o.image.runtime, { env: { memory, ...hostFunctions(o.host) } });
-    this.runtime = runtime.exports as unknown as RuntimeExports;
+    const exports = o.trace ? tracedRuntime(runtime.exports, memory, o.trace) : runtime.exports;
+    this.everyInstruction = o.trace?.everyInstruction ?? false;
+    this.runtime = exports as unknown as RuntimeExports;
     o.memory.runtime ??= this.runtime;
     const table = new WebAssembly.Table({ initial: o.image.tableSize, element: 'anyfunc' });
     const interpreter = new WebAssembly.Instance(o.image.interpreter, {
       env: { memory, table },
-      runtime: runtimeFunctions(runtime.exports),
+      runtime: runtimeFunctions(exports),
       host: {
         resolve: (cpu: number) => this.cache.resolve(cpu),
         hot: (cpu: number, rec: number) => this.translator?.hot(cpu, rec >>> 0),
@@ -107,7 +112,7 @@ export class SoftVcpu {
         table,
         cache: this.cache,
         decoder: o.decoder,
-        runtime: runtime.exports,
+        runtime: exports,
         interpreter: interpreter.exports,
         onRegion: o.onRegion,
       });
@@ -262,7 +267,7 @@ export class SoftVcpu {
 
   private step(shadow: boolean): void {
     const trap = (this.u32('eflags') & EFLAGS.TF) !== 0;
-    if (!shadow && !trap) {
+    if (!shadow && !trap && !this.everyInstruction) {
       this.interpreter.enter(this.cpu);
       return;
     }

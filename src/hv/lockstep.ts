@@ -1,0 +1,182 @@
+/**
+ * The same guest on two engines, one instruction at a time: after each, exits and state must be the same. The oracle
+ * for code at privilege level 0, which user-mode tests cannot reach.
+ */
+import type { Decoder } from '../isa/decoder.ts';
+import { disassemble } from '../isa/disasm.ts';
+import type { Insn } from '../isa/insn.ts';
+import { compareVcpus, type Difference } from './compare.ts';
+import type { Exit, GuestMemory, Vcpu } from './contract.ts';
+import { AT, HANDLER_SIZE } from './modes.ts';
+
+export interface Side {
+  readonly vcpu: Vcpu;
+  readonly memory: GuestMemory;
+}
+
+export interface Found {
+  readonly differences: readonly Difference[];
+  /** The instruction after which they showed. */
+  readonly rip: bigint;
+  readonly text: string;
+  readonly bytes: string;
+  readonly name: string;
+}
+
+export type StepResult =
+  | { readonly kind: 'same' }
+  /** Side b cannot carry the instruction out. */
+  | { readonly kind: 'unsupported'; readonly name: string }
+  /** The guest has stopped, in the same way on both. */
+  | { readonly kind: 'ended'; readonly reason: string }
+  | { readonly kind: 'different'; readonly found: Found };
+
+const FLAG_BITS: Readonly<Record<string, bigint>> = { cf: 1n, pf: 4n, af: 16n, zf: 64n, sf: 128n, of: 2048n };
+const HANDLERS_END = BigInt(AT.handlers + 256 * HANDLER_SIZE);
+const MAX_ACCESSES = 64;
+const MAX_ITERATIONS = 1100;
+const MAX_MISSED = 3;
+
+export class Lockstep {
+  readonly a: Side;
+  readonly b: Side;
+  private readonly decoder: Decoder;
+  private readonly value: () => number;
+
+  /**
+   * @param a the engine under test
+   * @param b the other one; a fault and the first instruction of its handler may be one step there
+   * @param value bytes that reads of ports and absent memory give
+   */
+  constructor(a: Side, b: Side, decoder: Decoder, value: () => number) {
+    this.a = a;
+    this.b = b;
+    this.decoder = decoder;
+    this.value = value;
+    for (const side of [a, b]) side.vcpu.setGuestDebug({ singleStep: true });
+  }
+
+  /** Decodes what `a` is about to execute, where memory is mapped onto itself. */
+  private decode(): { insn: Insn | undefined; rip: bigint; bytes: Uint8Array } {
+    const { rip } = this.a.vcpu.getRegs();
+    const { cs, efer, ss } = this.a.vcpu.getSregs();
+    const code = cs.l && efer & 0x400n ? 64 : cs.db ? 32 : 16;
+    const linear = Number(BigInt.asUintN(32, rip + (code === 64 ? 0n : cs.base)));
+    let bytes: Uint8Array;
+    try {
+      bytes = this.a.memory.read(linear, Math.min(15, AT.ram - linear));
+    } catch {
+      return { insn: undefined, rip, bytes: new Uint8Array(0) };
+    }
+    const insn = this.decoder.decode(bytes, 0, bytes.length, { code, stack: code === 64 ? 64 : ss.db ? 32 : 16 });
+    return { insn: 'failure' in insn ? undefined : insn, rip, bytes };
+  }
+
+  /** Runs one instruction on each side and compares. */
+  step(): StepResult {
+    const { insn, rip, bytes } = this.decode();
+    const name = insn?.row.name ?? 'undefined';
+    const accesses: string[] = [];
+    const exitB = this.finish(this.b, accesses, undefined);
+    if (exitB.reason === 'internal-error') return { kind: 'unsupported', name };
+    const log = [...accesses];
+    const got: string[] = [];
+    let exitA = this.finish(this.a, got, log);
+    // Side b may do several iterations of a string instruction, or miss the trap after an instruction it skips.
+    const most = insn?.rep !== undefined && insn.rep !== 'none' ? MAX_ITERATIONS : MAX_MISSED;
+    for (let i = 0; i < most && exitA.reason === 'debug' && !this.together(); i++)
+      exitA = this.finish(this.a, got, log);
+    const differences: Difference[] = [];
+    if (exitA.reason !== exitB.reason) differences.push({ what: 'exit', a: exitA.reason, b: exitB.reason });
+    if (got.join() !== accesses.join()) differences.push({ what: 'accesses', a: got.join(' '), b: accesses.join(' ') });
+    differences.push(...this.compare(insn));
+    if (differences.length > 0) {
+      const length = insn?.length ?? 15;
+      const hex = [...bytes.subarray(0, length)].map((v) => v.toString(16).padStart(2, '0')).join(' ');
+      const text = insn ? disassemble(insn, rip) : '(undefined)';
+      return { kind: 'different', found: { differences, rip, text, bytes: hex, name } };
+    }
+    if (exitA.reason !== 'debug') return { kind: 'ended', reason: exitA.reason };
+    return this.inHandler() ? { kind: 'ended', reason: 'exception' } : { kind: 'same' };
+  }
+
+  private compare(insn: Insn | undefined): Difference[] {
+    const undef = insn?.row.undef?.split(/\s+/) ?? [];
+    const ignoredFlags = undef.reduce((m, f) => m | (FLAG_BITS[f] ?? 0n), 0n);
+    this.alignFlags(ignoredFlags);
+    const all = insn?.row.unit !== undefined || insn?.row.user === false;
+    const out = compareVcpus(this.a.vcpu, this.b.vcpu, { ignoredFlags, all });
+    const [x, y] = [this.a.memory.read(0, AT.ram), this.b.memory.read(0, AT.ram)];
+    const at = firstDifference(x, y);
+    if (at >= 0) out.push({ what: `memory ${at.toString(16)}`, a: dump(x, at), b: dump(y, at) });
+    return out;
+  }
+  /** Flags that the instruction leaves undefined go on as `b` has them. */
+  private alignFlags(mask: bigint): void {
+    if (mask === 0n) return;
+    const [a, b] = [this.a.vcpu.getRegs(), this.b.vcpu.getRegs()];
+    if (((a.rflags ^ b.rflags) & mask) === 0n) return;
+    this.a.vcpu.setRegs({ ...a, rflags: (a.rflags & ~mask) | (b.rflags & mask) });
+  }
+  private inHandler(): boolean {
+    const { rip } = this.b.vcpu.getRegs();
+    return rip >= BigInt(AT.handlers) && rip < HANDLERS_END;
+  }
+  /** Both are at the same place of the same iteration. */
+  private together(): boolean {
+    const [a, b] = [this.a.vcpu.getRegs(), this.b.vcpu.getRegs()];
+    return a.rip === b.rip && a.rcx === b.rcx;
+  }
+
+  /**
+   * Runs until the step is done, noting accesses. Reads are answered from the list of the other side's, or with a
+   * new value.
+   */
+  private finish(side: Side, accesses: string[], answers: string[] | undefined): Exit {
+    for (let i = 0; i < MAX_ACCESSES; i++) {
+      const exit = side.vcpu.run();
+      if (exit.reason === 'io') {
+        for (let at = 0; at < exit.data.length; at += exit.size) {
+          const part = exit.data.subarray(at, at + exit.size);
+          this.access(`${exit.direction} ${exit.port.toString(16)}`, part, exit.direction === 'in', accesses, answers);
+        }
+      } else if (exit.reason === 'mmio') {
+        const kind = `${exit.isWrite ? 'write' : 'read'} ${exit.gpa.toString(16)}`;
+        this.access(kind, exit.data, !exit.isWrite, accesses, answers);
+      } else if (exit.reason === 'rdmsr' || exit.reason === 'wrmsr') {
+        exit.error = true;
+        accesses.push(`${exit.reason} ${exit.index.toString(16)}`);
+      } else if (exit.reason === 'hypercall') {
+        accesses.push('hypercall');
+        return exit;
+      } else return exit;
+    }
+    return { reason: 'unknown', code: -1 };
+  }
+  private access(
+    kind: string,
+    data: Uint8Array,
+    fill: boolean,
+    accesses: string[],
+    answers: string[] | undefined,
+  ): void {
+    if (fill) {
+      const known = answers?.[accesses.length]?.split('=')[1];
+      for (let i = 0; i < data.length; i++) {
+        data[i] = known === undefined ? this.value() : Number.parseInt(known.slice(i * 2, i * 2 + 2), 16) || 0;
+      }
+    }
+    accesses.push(`${kind}=${[...data].map((v) => v.toString(16).padStart(2, '0')).join('')}`);
+  }
+}
+
+function firstDifference(x: Uint8Array, y: Uint8Array): number {
+  const [a, b] = [x, y].map((m) => new BigUint64Array(m.buffer, m.byteOffset, m.length / 8)) as [
+    BigUint64Array,
+    BigUint64Array,
+  ];
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return i * 8;
+  return -1;
+}
+const dump = (m: Uint8Array, at: number): string =>
+  [...m.subarray(at, at + 16)].map((v) => v.toString(16).padStart(2, '0')).join('');
