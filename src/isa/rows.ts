@@ -1,9 +1,17 @@
 /** All instruction rows, family by family. The index of a row in this list is its id. */
 import { ALU_ROWS } from './families/alu.ts';
+import { AVX_CONVERT } from './families/avx-convert.ts';
+import { AVX_FLOAT } from './families/avx-float.ts';
+import { AVX_INTEGER } from './families/avx-integer.ts';
+import { AVX_MASKED } from './families/avx-masked.ts';
+import { AVX_MOVES } from './families/avx-moves.ts';
+import { AVX_PERMUTE } from './families/avx-permute.ts';
 import { BCD_ROWS } from './families/bcd.ts';
 import { BITS_ROWS } from './families/bits.ts';
+import { BMI_ROWS } from './families/bmi.ts';
 import { BRANCH_ROWS } from './families/branch.ts';
 import { FLAGOPS_ROWS } from './families/flagops.ts';
+import { FMA_ROWS } from './families/fma.ts';
 import { FPSTATE } from './families/fpstate.ts';
 import { IO_ROWS } from './families/io.ts';
 import { MMX_ROWS } from './families/mmx.ts';
@@ -50,4 +58,12 @@ export const ROWS: readonly Row[] = [
   ...SSSE3_ROWS,
   ...SSE41_ROWS,
   ...SSE42_ROWS,
+  ...BMI_ROWS,
+  ...AVX_MOVES,
+  ...AVX_INTEGER,
+  ...AVX_FLOAT,
+  ...AVX_CONVERT,
+  ...AVX_PERMUTE,
+  ...AVX_MASKED,
+  ...FMA_ROWS,
 ];

@@ -1,5 +1,7 @@
 // What the runtime exports. Helpers that instruction rows call are listed in src/isa/helpers.ts.
 
+// Bits.
+export { bmi_pdep, bmi_pext } from './bit-moves';
 // Decoded code.
 export * from './codecache';
 // System registers.

@@ -3,6 +3,7 @@
 // way, which also raises what there is to raise.
 
 import {
+  CPU_BUDGET,
   CPU_EFLAGS,
   CPU_GPR,
   CPU_SEG_BASE,
@@ -73,8 +74,13 @@ function destination(cpu: u32, offset: u64): u64 {
   return mode64(cpu) ? offset : (load<u64>(cpu + CPU_SEG_BASE + SEG_ES * 8) + offset) & 0xffffffff;
 }
 
+/** Backwards; or the chain is to come back after one iteration, as a single step asks. */
+function one_at_a_time(cpu: u32): bool {
+  return (load<u32>(cpu + CPU_EFLAGS) & EFLAGS_DF) != 0 || load<i32>(cpu + CPU_BUDGET) <= 0;
+}
+
 export function rep_movs(cpu: u32, width: u32, asize: u32, seg_field: u32): u64 {
-  if (load<u32>(cpu + CPU_EFLAGS) & EFLAGS_DF) return 0;
+  if (one_at_a_time(cpu)) return 0;
   const mask = mask_of(asize);
   const size: u64 = width >> 3;
   const source = gpr(cpu, RSI) & mask;
@@ -110,7 +116,7 @@ function copy_forward(to: u32, from: u32, length: u32, size: u32): void {
 }
 
 export function rep_stos(cpu: u32, width: u32, asize: u32, _seg_field: u32): u64 {
-  if (load<u32>(cpu + CPU_EFLAGS) & EFLAGS_DF) return 0;
+  if (one_at_a_time(cpu)) return 0;
   const mask = mask_of(asize);
   const size: u64 = width >> 3;
   const target = gpr(cpu, RDI) & mask;

@@ -120,7 +120,7 @@ function fxrstor<V>(s: Ops<V>): void {
   settle(s);
 }
 
-function ldmxcsr<V>(s: Ops<V>): void {
+export function ldmxcsr<V>(s: Ops<V>): void {
   const v = s.let(s.get(0));
   s.fault(s.and(v, s.k(MXCSR_RESERVED)), 'gp', s.k(0n));
   s.setField('mxcsr', v);

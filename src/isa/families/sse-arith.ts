@@ -2,16 +2,16 @@
  * SSE and SSE2 arithmetic, comparison, logic and shuffles of floating-point elements (SDM vol.1 5.5.1, 5.6.1).
  * Arithmetic is by the runtime's `sse_` helpers, named after the instruction's operation and its element format.
  */
-import type { Ops, Width } from '../ops.ts';
+import type { Ops } from '../ops.ts';
 import { type Row, type RowAttrs, row } from '../row.ts';
 import { dwordIndex, PACKED } from './sse-integer-ops.ts';
 import { low, pair, setLow } from './sse-operands.ts';
 
-type Format = 'ps' | 'pd' | 'ss' | 'sd';
-const FORMATS: readonly Format[] = ['ps', 'pd', 'ss', 'sd'];
-const PREFIX: Readonly<Record<Format, string>> = { ps: 'NP', pd: '66', ss: 'F3', sd: 'F2' };
-const elementBits = (f: Format): 32 | 64 => (f.endsWith('s') ? 32 : 64);
-const isPacked = (f: Format): boolean => f.startsWith('p');
+export type Format = 'ps' | 'pd' | 'ss' | 'sd';
+export const FORMATS: readonly Format[] = ['ps', 'pd', 'ss', 'sd'];
+export const PREFIX: Readonly<Record<Format, string>> = { ps: 'NP', pd: '66', ss: 'F3', sd: 'F2' };
+export const elementBits = (f: Format): 32 | 64 => (f.endsWith('s') ? 32 : 64);
+export const isPacked = (f: Format): boolean => f.startsWith('p');
 const attrsOf = (f: Format): RowAttrs => ({
   unit: 'sse',
   feature: f.endsWith('s') ? 'sse' : 'sse2',
@@ -32,6 +32,11 @@ export function computed<V>(s: Ops<V>, helper: string, ...args: V[]): V {
  * after all of them, with the flags of all.
  */
 export function computedAll<V>(s: Ops<V>, calls: readonly (() => V)[]): V[] {
+  if (calls.length === 1) {
+    const r = s.let(calls[0]!());
+    s.if(s.field('sse_fault'), () => s.check('sse_raise'));
+    return [r];
+  }
   const before = s.let(s.field('mxcsr'));
   const results = calls.map((call) => s.let(call()));
   s.if(s.field('sse_fault'), () => s.check('sse_raise_parts', before));
@@ -41,6 +46,21 @@ export function computedAll<V>(s: Ops<V>, calls: readonly (() => V)[]): V[] {
 /** Operand `n` as a helper for format `f` takes it: a vector, or element 0. */
 const operand = <V>(s: Ops<V>, f: Format, n: number): V => (isPacked(f) ? s.get(n) : low(s, n, elementBits(f)));
 const result = <V>(s: Ops<V>, f: Format, v: V): void => (isPacked(f) ? s.set(0, v) : setLow(s, 0, elementBits(f), v));
+
+/** Arithmetic on two sources, and on one: operation and opcode. */
+export const BINARY_ARITHMETIC = [
+  ['add', 0x58],
+  ['mul', 0x59],
+  ['sub', 0x5c],
+  ['min', 0x5d],
+  ['div', 0x5e],
+  ['max', 0x5f],
+] as const;
+export const UNARY_ARITHMETIC: readonly (readonly [string, number, readonly Format[]])[] = [
+  ['sqrt', 0x51, FORMATS],
+  ['rsqrt', 0x52, ['ps', 'ss']],
+  ['rcp', 0x53, ['ps', 'ss']],
+];
 
 /** Rows of an operation on destination and source, in all four formats. */
 const binary = (op: string, opcode: number): Row[] =>
@@ -85,19 +105,40 @@ const compare = FORMATS.map((f) =>
 );
 
 /** ZF, PF and CF from the comparison, the other flags 0. */
-const compareFlags = (name: string, w: Width, prefix: string, opcode: number, signal: bigint): Row => {
-  const f = w === 32 ? 'ss' : 'sd';
-  return row(
-    name,
-    `Vdq,${source(f)}`,
-    `${prefix} 0F ${hex(opcode)} /r`,
-    (s) => s.setArith(computed(s, `sse_comi_${f}`, s.lane(w, s.get(0), 0), low(s, 1, w), s.k(signal))),
-    attrsOf(f),
-  );
-};
+const compareToFlags =
+  (f: 'ss' | 'sd', signal: bigint): Row['exec'] =>
+  (s) => {
+    const w = elementBits(f);
+    s.setArith(computed(s, `sse_comi_${f}`, s.lane(w, s.get(0), 0), low(s, 1, w), s.k(signal)));
+  };
+
+/** UCOMISS ... : name, format, prefix, opcode, meaning. */
+export const FLAG_COMPARISONS: readonly (readonly [string, 'ss' | 'sd', 'NP' | '66', number, Row['exec']])[] = [
+  ['ucomiss', 'ss', 'NP', 0x2e, compareToFlags('ss', 0n)],
+  ['ucomisd', 'sd', '66', 0x2e, compareToFlags('sd', 0n)],
+  ['comiss', 'ss', 'NP', 0x2f, compareToFlags('ss', 1n)],
+  ['comisd', 'sd', '66', 0x2f, compareToFlags('sd', 1n)],
+];
+const flagComparisons = FLAG_COMPARISONS.map(([name, f, prefix, opcode, exec]) =>
+  row(name, `Vdq,${source(f)}`, `${prefix} 0F ${hex(opcode)} /r`, exec, attrsOf(f)),
+);
+
+type BitwiseForm = readonly [name: string, opcode: number, op: keyof typeof PACKED];
+export const BITWISE: readonly BitwiseForm[] = [
+  ['and', 0x54, 'pand'],
+  ['andn', 0x55, 'pandn'],
+  ['or', 0x56, 'por'],
+  ['xor', 0x57, 'pxor'],
+];
+export const UNPACKS: readonly (readonly [string, 'ps' | 'pd', number, keyof typeof PACKED])[] = [
+  ['unpcklps', 'ps', 0x14, 'punpckldq'],
+  ['unpcklpd', 'pd', 0x14, 'punpcklqdq'],
+  ['unpckhps', 'ps', 0x15, 'punpckhdq'],
+  ['unpckhpd', 'pd', 0x15, 'punpckhqdq'],
+];
 
 /** Logic and unpacking do not look at the elements: they are the integer operations by other names. */
-const bitwise = (name: string, opcode: number, op: keyof typeof PACKED): Row[] =>
+const bitwise = ([name, opcode, op]: BitwiseForm): Row[] =>
   (['ps', 'pd'] as const).map((f) =>
     row(
       name + f,
@@ -107,7 +148,7 @@ const bitwise = (name: string, opcode: number, op: keyof typeof PACKED): Row[] =
       attrsOf(f),
     ),
   );
-const unpack = (name: string, f: 'ps' | 'pd', opcode: number, op: keyof typeof PACKED): Row =>
+const unpack = ([name, f, opcode, op]: (typeof UNPACKS)[number]): Row =>
   row(
     name,
     '+Vdq,Wdq',
@@ -135,28 +176,12 @@ export function shuffleDoubles<V>(s: Ops<V>, a: V, b: V, order: V): V {
 }
 
 export const SSE_ARITH: readonly Row[] = [
-  ...unary('sqrt', 0x51, FORMATS),
-  ...unary('rsqrt', 0x52, ['ps', 'ss']),
-  ...unary('rcp', 0x53, ['ps', 'ss']),
-  ...bitwise('and', 0x54, 'pand'),
-  ...bitwise('andn', 0x55, 'pandn'),
-  ...bitwise('or', 0x56, 'por'),
-  ...bitwise('xor', 0x57, 'pxor'),
-  ...binary('add', 0x58),
-  ...binary('mul', 0x59),
-  ...binary('sub', 0x5c),
-  ...binary('min', 0x5d),
-  ...binary('div', 0x5e),
-  ...binary('max', 0x5f),
+  ...UNARY_ARITHMETIC.flatMap(([op, opcode, formats]) => unary(op, opcode, formats)),
+  ...BITWISE.flatMap(bitwise),
+  ...BINARY_ARITHMETIC.flatMap(([op, opcode]) => binary(op, opcode)),
   ...compare,
-  compareFlags('ucomiss', 32, 'NP', 0x2e, 0n),
-  compareFlags('ucomisd', 64, '66', 0x2e, 0n),
-  compareFlags('comiss', 32, 'NP', 0x2f, 1n),
-  compareFlags('comisd', 64, '66', 0x2f, 1n),
-  unpack('unpcklps', 'ps', 0x14, 'punpckldq'),
-  unpack('unpcklpd', 'pd', 0x14, 'punpcklqdq'),
-  unpack('unpckhps', 'ps', 0x15, 'punpckhdq'),
-  unpack('unpckhpd', 'pd', 0x15, 'punpckhqdq'),
+  ...flagComparisons,
+  ...UNPACKS.map(unpack),
   row(
     'shufps',
     '+Vdq,Wdq,Ib',

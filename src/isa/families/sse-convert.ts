@@ -14,38 +14,36 @@ const wide = <V>(s: Ops<V>, n: number): boolean => s.width(n) === 64;
 /** A 64-bit source as the low half of a vector; the upper half of a register is cleared, so that it raises nothing. */
 const lowHalf = <V>(s: Ops<V>, n: number): V => extended(s, 64, low(s, n, 64));
 
-/** Operand 1 as binary64. A doubleword fits, so its conversion needs no helper. */
-function doubleFrom<V>(s: Ops<V>): V {
-  if (wide(s, 1)) return computed(s, 'sse_i64_to_sd', s.get(1));
-  return s.lane(64, s.vec('f64x2.convert_low_i32x4_s', s.vec('i32x4.splat', s.get(1))), 0);
+/** Operand `n` as binary64. A doubleword fits, so its conversion needs no helper. */
+export function doubleFrom<V>(s: Ops<V>, n: number): V {
+  if (wide(s, n)) return computed(s, 'sse_i64_to_sd', s.get(n));
+  return s.lane(64, s.vec('f64x2.convert_low_i32x4_s', s.vec('i32x4.splat', s.get(n))), 0);
 }
+/** Operand `n` as binary32. */
+export const singleFrom = <V>(s: Ops<V>, n: number): V =>
+  computed(s, wide(s, n) ? 'sse_i64_to_ss' : 'sse_i32_to_ss', s.get(n));
 
 /** CVTSI2SS, CVTSI2SD. */
 const fromGeneral: readonly Row[] = [
-  row(
-    'cvtsi2ss',
-    '+Vdq,Ey',
-    'F3 0F 2A /r',
-    (s) => setLow(s, 0, 32, computed(s, wide(s, 1) ? 'sse_i64_to_ss' : 'sse_i32_to_ss', s.get(1))),
-    SSE,
-  ),
-  row('cvtsi2sd', '+Vdq,Ey', 'F2 0F 2A /r', (s) => setLow(s, 0, 64, doubleFrom(s)), SSE2),
+  row('cvtsi2ss', '+Vdq,Ey', 'F3 0F 2A /r', (s) => setLow(s, 0, 32, singleFrom(s, 1)), SSE),
+  row('cvtsi2sd', '+Vdq,Ey', 'F2 0F 2A /r', (s) => setLow(s, 0, 64, doubleFrom(s, 1)), SSE2),
 ];
 
 /** CVT(T)SS2SI, CVT(T)SD2SI. */
-const toGeneral = (name: string, format: 'ss' | 'sd', truncate: bigint): Row => {
-  const w = format === 'ss' ? 32 : 64;
-  return row(
+export const integerFrom =
+  (format: 'ss' | 'sd', truncate: bigint): Row['exec'] =>
+  (s) => {
+    const helper = `sse_${format}_to_${wide(s, 0) ? 'i64' : 'i32'}`;
+    s.set(0, computed(s, helper, low(s, 1, format === 'ss' ? 32 : 64), s.k(truncate)));
+  };
+const toGeneral = (name: string, format: 'ss' | 'sd', truncate: bigint): Row =>
+  row(
     name,
     `=Gy,${format === 'ss' ? 'Wd' : 'Wq'}`,
     `${format === 'ss' ? 'F3' : 'F2'} 0F ${truncate ? '2C' : '2D'} /r`,
-    (s) => {
-      const helper = `sse_${format}_to_${wide(s, 0) ? 'i64' : 'i32'}`;
-      s.set(0, computed(s, helper, low(s, 1, w), s.k(truncate)));
-    },
+    integerFrom(format, truncate),
     format === 'ss' ? SSE : SSE2,
   );
-};
 
 const formats: readonly Row[] = [
   row('cvtps2pd', '=Vdq,Wq', 'NP 0F 5A /r', (s) => s.set(0, computed(s, 'sse_ps_to_pd', lowHalf(s, 1))), SSE2),

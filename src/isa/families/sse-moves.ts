@@ -56,7 +56,7 @@ export function maskedStore<V>(s: Ops<V>, bytes: 8 | 16, bits: V, byteAt: (i: nu
   }
 }
 
-function maskmovdqu<V>(s: Ops<V>): void {
+export function maskmovdqu<V>(s: Ops<V>): void {
   const v = s.let(s.get(0));
   maskedStore(s, 16, s.vec('i8x16.bitmask', s.get(1)), (i) => s.lane(8, v, i));
 }

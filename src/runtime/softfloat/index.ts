@@ -11,6 +11,7 @@
 
 export { f32_cmp, f32_comi, f32_max, f32_min, f64_cmp, f64_comi, f64_max, f64_min } from './compare';
 export { sse_begin, sse_end, sse_fault } from './env';
+export { f16_to_f32, f32_to_f16 } from './f16';
 export * from './f32';
 export * from './f64';
 export { f80_add, f80_div, f80_mul, f80_sqrt, f80_sub } from './f80';

@@ -213,6 +213,21 @@ export function pack32(): u32 {
   return 0xffc00000;
 }
 
+/** Rounds Res, which is not a NaN, to binary16. */
+export function pack16(): u32 {
+  const sign = u32(Res.sign) << 15;
+  let kind = Res.kind;
+  if (kind == FINITE) {
+    roundResult(11, -14, 15, 0);
+    kind = Out.kind;
+    if (kind == FINITE) {
+      const exponent: u32 = i64(Out.sig) < 0 ? u32(Out.exp + 15) & 31 : 0;
+      return sign | (exponent << 10) | u32((Out.sig << 1) >> 54);
+    }
+  }
+  return kind == ZERO ? sign : sign | 0x7c00;
+}
+
 /**
  * Rounds hi:lo (a fixed-point number with 64 fraction bits in lo) to an integer by the current rounding mode and
  * notes in Fp.roundedUp whether the magnitude grew. Returns the integer; the caller raises PE when lo != 0.
