@@ -8,15 +8,16 @@ import { compileEngineImage, type EngineImage } from '../hv/soft/image.ts';
 import { SoftVcpu } from '../hv/soft/vcpu.ts';
 import { SoftMemory } from '../hv/soft/vm.ts';
 import { makeDecoder } from '../isa/decoder.ts';
-import { disassemble } from '../isa/disasm.ts';
 import { ROWS } from '../isa/rows.ts';
 import { writeAcpiTables } from './acpi/tables.ts';
 import { Board, type BoardEnd } from './board.ts';
 import { MachineError } from './errors.ts';
 import { type BootMethod, loadKernel } from './loaders/index.ts';
 import { createMemoryMap } from './memory-map.ts';
+import { checkLogItems, vcpuTrace } from './trace-items.ts';
 import { VcpuBridge } from './vcpu-bridge.ts';
 
+export { LOG_ITEMS } from './trace-items.ts';
 export { compileEngineImage };
 
 export interface MachineOptions {
@@ -33,6 +34,8 @@ export interface MachineOptions {
   readonly cpu: string;
   /** Trace items by name; their lines go to `logOutput`. */
   readonly log: readonly string[];
+  /** Linear addresses `[first, last]` to trace: of instructions, or of accesses for `mmu`. Default: all. */
+  readonly logRange?: readonly [bigint, bigint] | undefined;
   readonly serialOutput: (bytes: Uint8Array) => void;
   readonly logOutput: (line: string) => void;
   /** Bytes written to the debug console port. Default: `serialOutput`. */
@@ -49,9 +52,6 @@ export type Outcome =
   | { readonly kind: 'debug-exit'; readonly value: number }
   | { readonly kind: 'stopped' }
   | { readonly kind: 'error'; readonly message: string };
-
-/** Trace items that `log` may name. */
-export const LOG_ITEMS = ['decode', 'int', 'mmu', 'io', 'exec'] as const;
 
 /** Longest time in milliseconds that the host's event loop waits for the guest. */
 const TURN_MS = 8;
@@ -92,10 +92,7 @@ export class Machine {
     if (!model) {
       throw new MachineError(`no CPU model ${o.cpu}`, `give one of ${CPU_MODELS.map((m) => m.name).join(', ')}`);
     }
-    const unknown = o.log.find((item) => !LOG_ITEMS.includes(item as (typeof LOG_ITEMS)[number]));
-    if (unknown !== undefined) {
-      throw new MachineError(`no trace item ${unknown}`, `give some of ${LOG_ITEMS.join(',')}`);
-    }
+    checkLogItems(o.log);
     const map = createMemoryMap(o.memory);
     const memory = makeMemory(map.slots.map((s) => ({ gpa: s.gpa, size: s.size, offset: s.slabOffset })));
     const clock = new HostClock(nowNs);
@@ -110,8 +107,15 @@ export class Machine {
     const bridge = new VcpuBridge(memory, board, model);
     const rows = ROWS.map((r) => r);
     const decoder = makeDecoder(ROWS.filter((r) => r.feature === undefined || model.features.has(r.feature)));
-    const onTrace = o.log.includes('exec') || o.log.includes('decode') ? traceLines(o.logOutput) : undefined;
-    const vcpu = new SoftVcpu({ id: 0, memory, image: o.image, decoder, rows, host: bridge, onTrace });
+    const vcpu = new SoftVcpu({
+      id: 0,
+      memory,
+      image: o.image,
+      decoder,
+      rows,
+      host: bridge,
+      ...vcpuTrace(o.log, o.logRange, o.logOutput),
+    });
     bridge.attach(vcpu);
     const rsdp = writeAcpiTables(memory, 1);
     const boot = await loadKernel(memory, {
@@ -222,18 +226,6 @@ function makeMemory(slots: ConstructorParameters<typeof SoftMemory>[0]): SoftMem
     if (!(error instanceof RangeError)) throw error;
     throw new MachineError(`this much memory cannot be had: ${error.message}`, 'give less with --memory');
   }
-}
-
-function traceLines(
-  out: (line: string) => void,
-): (rip: bigint, insns: readonly Parameters<typeof disassemble>[0][]) => void {
-  return (rip, insns) => {
-    let at = rip;
-    for (const insn of insns) {
-      out(`${at.toString(16).padStart(16, '0')}  ${disassemble(insn)}`);
-      at += BigInt(insn.length);
-    }
-  };
 }
 
 /** Lets the host's event loop run once. */

@@ -17,6 +17,8 @@ export interface MachineOptions {
   readonly cpu: string;
   /** Trace items by name; their lines go to `logOutput`. */
   readonly log: string[];
+  /** Guest linear addresses `[first, last]` whose instructions are traced. Default: all. */
+  readonly logRange?: readonly [bigint, bigint];
   /** Bytes the guest sent on its serial port; the buffer belongs to the machine once this returns. */
   readonly serialOutput: (bytes: Uint8Array) => void;
   readonly logOutput: (line: string) => void;

@@ -62,3 +62,30 @@ export function parseLog(text: string): string[] {
   if (unknown !== undefined) throw new InvalidArgumentError(`choose from ${logItems.join(',')}`);
   return [...new Set(items)];
 }
+
+/** Parses the range of --log-range: two hexadecimal linear addresses, or one for all up to the end of its page. */
+export function parseLogRange(text: string): readonly [bigint, bigint] {
+  const match = /^(?:0x)?([0-9a-f]{1,16})(?:-(?:0x)?([0-9a-f]{1,16}))?$/i.exec(text.trim());
+  if (match === null)
+    throw new InvalidArgumentError('give hexadecimal addresses such as ffffffff81000000-ffffffff81000fff');
+  const first = BigInt(`0x${match[1]}`);
+  const last = match[2] === undefined ? first | 0xfffn : BigInt(`0x${match[2]}`);
+  if (last < first) throw new InvalidArgumentError('give the lower address first');
+  return [first, last];
+}
+
+/** A file of the host and the absolute path it gets in the guest. */
+export interface FileToCopy {
+  readonly host: string;
+  readonly guest: string;
+}
+
+/** Adds one `host:guest` of --copy to those before it. */
+export function collectCopy(text: string, before: readonly FileToCopy[] = []): FileToCopy[] {
+  const colon = text.lastIndexOf(':');
+  const [host, guest] = [text.slice(0, colon), text.slice(colon + 1)];
+  if (colon <= 0 || !/^\/[^/]/.test(guest) || guest.endsWith('/')) {
+    throw new InvalidArgumentError('give a file and its absolute path in the guest, such as ./test:/root/test');
+  }
+  return [...before, { host, guest }];
+}

@@ -5,12 +5,14 @@ import packageJson from '../../../package.json' with { type: 'json' };
 import { exitCode, UsageError } from './errors.ts';
 import {
   bootMethods,
+  collectCopy,
   engines,
   formatSize,
   logItems,
   maxMemory,
   minMemory,
   parseLog,
+  parseLogRange,
   parseMemory,
   parseTimeout,
 } from './options.ts';
@@ -39,6 +41,8 @@ Exit codes:
 
 Examples:
   plinth run --memory 1G                  the default image with more memory
+  plinth run --exec "uname -a; dmesg"     run something and end
+  plinth run --copy ./test:/root/test --exec ./test
   plinth run --timeout 60 </dev/null      give up after a minute
   plinth run --kernel test.elf            a multiboot test kernel
   plinth run --log int,mmu 2>trace.txt    trace interrupts and page walks
@@ -87,6 +91,12 @@ function addRun(program: Command, done: (code: number) => void): void {
     .option('--initrd <file>', 'initial RAM disk')
     .option('--append <words>', 'kernel command line')
     .addOption(
+      new Option('--copy <host:guest>', 'put a file into the RAM disk, executable; may be repeated').argParser(
+        collectCopy,
+      ),
+    )
+    .option('--exec <script>', "run a shell script instead of an image's shell, then power off")
+    .addOption(
       new Option('--memory <size>', `guest memory, ${size}`).argParser(parseMemory).default(512 * 2 ** 20, '512M'),
     )
     .addOption(
@@ -99,6 +109,7 @@ function addRun(program: Command, done: (code: number) => void): void {
     .addOption(
       new Option('--log <items>', `trace to stderr: ${logItems.join(',')}`).argParser(parseLog).default([], 'nothing'),
     )
+    .addOption(new Option('--log-range <addresses>', 'trace only instructions there').argParser(parseLogRange))
     .option('--cpu <model>', 'CPU model the guest sees', 'default')
     .addHelpText('after', runHelp);
   run.action(async (image: string | undefined, options: Omit<RunOptions, 'image'>) => {

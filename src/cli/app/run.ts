@@ -5,7 +5,7 @@ import { SerialConsole, type Streams } from './console.ts';
 import type { MachineFactory, MachineLike, MachineOptions, Outcome } from './contract.ts';
 import { exitCode, HostError, UsageError } from './errors.ts';
 import { defaultCommandLine } from './kernel.ts';
-import { type BootMethodName, type EngineName, formatSize } from './options.ts';
+import { type BootMethodName, type EngineName, type FileToCopy, formatSize } from './options.ts';
 import { onEndingSignal } from './signals.ts';
 
 /** Options of the command line, parsed. */
@@ -20,15 +20,23 @@ export interface RunOptions {
   /** Seconds. */
   readonly timeout?: number;
   readonly log: string[];
+  /** Guest linear addresses whose instructions are traced: `[first, last]`. */
+  readonly logRange?: readonly [bigint, bigint];
+  /** Files to put into the initial RAM disk. */
+  readonly copy?: readonly FileToCopy[];
+  /** Shell script for the image's /init to run instead of a shell. */
+  readonly exec?: string;
   readonly cpu: string;
 }
 
+/** Bytes of command line that Linux takes on x86. */
+const maxLinuxCommandLine = 2047;
+
 type Guest = Pick<MachineOptions, 'kernel' | 'initrd'>;
 
-async function readGuestFile(option: string, path: string, memory: number): Promise<Uint8Array> {
-  let bytes: Uint8Array;
+async function readUserFile(option: string, path: string): Promise<Uint8Array> {
   try {
-    bytes = await readFile(path);
+    return await readFile(path);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     const why = { ENOENT: 'does not exist', EISDIR: 'is a folder', EACCES: 'may not be read' }[code ?? ''];
@@ -36,6 +44,10 @@ async function readGuestFile(option: string, path: string, memory: number): Prom
       cause: error,
     });
   }
+}
+
+async function readGuestFile(option: string, path: string, memory: number): Promise<Uint8Array> {
+  const bytes = await readUserFile(option, path);
   if (bytes.length === 0) throw new HostError(`${option} ${path} is empty`, 'give another file');
   if (bytes.length > memory) {
     throw new HostError(
@@ -57,6 +69,30 @@ async function guestOf(options: RunOptions, signal: AbortSignal): Promise<Guest>
   const { kernel, initrd } = await loadImage(options.image, { signal, onProgress: pullProgress(process.stderr) });
   if (options.initrd === undefined) return { kernel, initrd };
   return { kernel, initrd: await readGuestFile('--initrd', options.initrd, options.memory) };
+}
+
+/** @throws UsageError when the script of --exec is too long for a kernel command line */
+async function commandLine(kernel: Uint8Array, { append, exec }: RunOptions): Promise<string> {
+  const words = defaultCommandLine(kernel, append);
+  if (exec === undefined) return words;
+  const { execWord } = await import('../../image/initramfs.ts');
+  const line = `${words} ${execWord(exec)}`;
+  if (line.length <= maxLinuxCommandLine) return line;
+  throw new UsageError('the script of --exec is too long', 'put it into a file, and give that with --copy');
+}
+
+/** The RAM disk with the user's files behind it: Linux unpacks archives that follow one another. */
+async function withCopies(initrd: Uint8Array | undefined, files: readonly FileToCopy[]): Promise<Uint8Array> {
+  const { addFiles } = await import('../../image/initramfs.ts');
+  const extra = await Promise.all(
+    files.map(async ({ host, guest }) => ({ path: guest, bytes: await readUserFile('--copy', host), mode: 0o755 })),
+  );
+  try {
+    return addFiles(initrd ?? new Uint8Array(), extra);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new UsageError(error.message, 'give each --copy a path of its own', { cause: error });
+  }
 }
 
 /** Why a run was stopped from outside, as the exit code to end with. */
@@ -143,15 +179,17 @@ export async function runMachine(
     // The engine loads while the files are read; a wrong file is told first.
     const loading = loadFactory();
     loading.catch(() => {});
-    const guest = await guestOf(options, stop.signal);
+    const files = await guestOf(options, stop.signal);
+    const guest = options.copy?.length ? { ...files, initrd: await withCopies(files.initrd, options.copy) } : files;
     machine = await (await loading).create({
       ...guest,
-      append: defaultCommandLine(guest.kernel, options.append),
+      append: await commandLine(guest.kernel, options),
       ...(options.boot && { boot: options.boot }),
       memory: options.memory,
       engine: options.engine,
       cpu: options.cpu,
       log: options.log,
+      ...(options.logRange && { logRange: options.logRange }),
       serialOutput: (bytes) => console.output(bytes),
       logOutput: (line) => console.say(line),
     });

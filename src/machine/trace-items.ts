@@ -1,0 +1,57 @@
+/** Trace items by name, and how what is traced becomes lines of text. */
+import type { VcpuTrace } from '../hv/soft/trace.ts';
+import { disassemble } from '../isa/disasm.ts';
+import type { Insn } from '../isa/insn.ts';
+import { MachineError } from './errors.ts';
+
+/** Trace items that a machine knows: decoded traces, events, TLB misses, device accesses, executed instructions. */
+export const LOG_ITEMS = ['decode', 'int', 'mmu', 'io', 'exec'] as const;
+export type LogItem = (typeof LOG_ITEMS)[number];
+
+/** What a vCPU is given to tell what it does. */
+export interface VcpuTraceOptions {
+  readonly onTrace?: ((rip: bigint, insns: readonly Insn[]) => void) | undefined;
+  readonly trace?: VcpuTrace | undefined;
+}
+
+/** @throws MachineError for a name that is no item */
+export function checkLogItems(items: readonly string[]): void {
+  const unknown = items.find((item) => !(LOG_ITEMS as readonly string[]).includes(item));
+  if (unknown !== undefined) {
+    throw new MachineError(`no trace item ${unknown}`, `give some of ${LOG_ITEMS.join(',')}`);
+  }
+}
+
+/**
+ * The vCPU's part of the trace.
+ * @param range linear addresses `[first, last]` to tell of; all when absent
+ */
+export function vcpuTrace(
+  items: readonly string[],
+  range: readonly [bigint, bigint] | undefined,
+  out: (line: string) => void,
+): VcpuTraceOptions {
+  const wants = (item: LogItem): boolean => items.includes(item);
+  const within = (address: bigint): boolean => !range || (address >= range[0] && address <= range[1]);
+  const filtered = (address: bigint, line: string): void => {
+    if (within(address)) out(line);
+  };
+  const onInsns = (rip: bigint, insns: readonly Insn[]): void => {
+    let at = rip;
+    for (const insn of insns) {
+      if (within(at)) out(`${at.toString(16).padStart(16, '0')}  ${disassemble(insn)}`);
+      at += BigInt(insn.length);
+    }
+  };
+  return {
+    onTrace: wants('exec') || wants('decode') ? onInsns : undefined,
+    trace:
+      wants('int') || wants('mmu') || wants('exec')
+        ? {
+            int: wants('int') ? filtered : undefined,
+            mmu: wants('mmu') ? filtered : undefined,
+            everyInstruction: wants('exec'),
+          }
+        : undefined,
+  };
+}
