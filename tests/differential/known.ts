@@ -60,10 +60,23 @@ const fyl2xp1: Rule = (c, want, got) => {
 
 /** RCP and RSQRT have a relative error of at most 1.5 * 2^-12 (SDM vol.2 RCPPS); both CPUs may be off by that. */
 const APPROXIMATE = 2 * 1.5 * 2 ** -12;
+function approximateHalves(want: Uint8Array, got: Uint8Array): Uint8Array {
+  const near = got.slice();
+  const [a, b] = [new DataView(want.buffer, want.byteOffset), new DataView(got.buffer, got.byteOffset)];
+  for (let at = 0; at < want.length; at += 4) {
+    const [x, y] = [a.getFloat32(at, true), b.getFloat32(at, true)];
+    const tiny = Math.abs(x) <= 2 ** -126 && Math.abs(y) <= 2 ** -126;
+    if (tiny || Math.abs(x - y) <= APPROXIMATE * Math.abs(x)) near.set(want.subarray(at, at + 4), at);
+  }
+  return near;
+}
+
 const approximate: Rule = (_c, want, got) => {
   let near = got;
   const [a, b] = [new DataView(want.fx.buffer, want.fx.byteOffset), new DataView(got.fx.buffer, got.fx.byteOffset)];
   const tiny = 2 ** -126;
+  // Upper halves of YMM are parts of their own.
+  near = { ...near, ymmh: approximateHalves(want.ymmh, got.ymmh) };
   for (let at = XMM; at < XMM + 256; at += 4) {
     const [x, y] = [a.getFloat32(at, true), b.getFloat32(at, true)];
     const close = Math.abs(x - y) <= APPROXIMATE * Math.abs(x);
@@ -103,7 +116,7 @@ const RULES: readonly (readonly [RegExp, Rule])[] = [
   [/^fyl2xp1$/, fyl2xp1],
   // C1 is cleared by Intel's manual and left alone by AMD's CPUs.
   [/^fu?comip?$/, ignoreC1],
-  [/^(rcp|rsqrt)[ps]s$/, approximate],
+  [/^v?(rcp|rsqrt)[ps]s$/, approximate],
   [/^cvt(t?p[sd]2pi|pi2p[sd])$/, mmxThenXm],
   [/^fxsave/, mxcsrMask],
   [/^v?ldmxcsr/, misalignedMode],
@@ -122,6 +135,8 @@ export function knownDifference(c: Case, want: Result, got: Result): boolean {
   if (/^v?maskmov/.test(row.name) && (faulted(want) || faulted(got))) return true;
   // At the addresses of the host's kernel a page is present, but not for user programs: error code bit P is its own.
   if (want.vector === 14 && got.vector === 14 && want.cr2 === got.cr2 && want.cr2 >> 47n !== 0n) return true;
+  // The stack and the vDSO of the harness lie at the top of a 32-bit program.
+  if (c.insn.mode.code === 32 && got.vector === 14 && got.cr2 >= 0xf000_0000n) return true;
   const rule = RULES.find(([name]) => name.test(row.name))?.[1];
   return rule !== undefined && differences(c, want, rule(c, want, got)).length === 0;
 }
