@@ -95,7 +95,7 @@ function drawX87(words: Int32Array, at: number, mmx: boolean, random: Random): v
 }
 
 /** Letters of operands in vector registers. */
-const usesVectors = (row: Row): boolean => row.operands.some((op) => 'VWUHPQN'.includes(op.where));
+const usesVectors = (row: Row): boolean => row.operands.some((op) => 'VWUHLKPQN'.includes(op.where));
 
 function drawFx(row: Row, batch: Batch, at: number, random: Random): void {
   const { words, bytes } = batch;
@@ -107,12 +107,12 @@ function drawFx(row: Row, batch: Batch, at: number, random: Random): void {
     for (let i = 0; i < 16; i++) awkwardVector(words, upper + 4 * i, random);
     words[at + FX.MXCSR] = random.pick(MXCSR);
   }
-  if (row.unit !== 'sse') drawX87(words, at, row.unit === 'mmx', random);
+  if (row.unit !== 'sse' && row.unit !== 'avx') drawX87(words, at, row.unit === 'mmx', random);
 }
 
 function drawWindow(insn: Insn, batch: Batch, at: number, random: Random): void {
   const { words } = batch;
-  const vectors = insn.row.unit === 'sse' && random.once(2);
+  const vectors = (insn.row.unit === 'sse' || insn.row.unit === 'avx') && random.once(2);
   const extended = insn.row.unit === 'x87' && random.once(2);
   for (let i = at; i < at + WINDOW_SIZE / 4; i += 4) {
     if (vectors) awkwardVector(words, i, random);
@@ -121,6 +121,21 @@ function drawWindow(insn: Insn, batch: Batch, at: number, random: Random): void 
   }
   if (!insn.row.ends) return;
   for (let i = 0; i < WINDOW_SIZE / 8; i++) batch.quads[at / 2 + i] = drawJump(insn, random);
+}
+
+/** Elements of the index vector of a gather: mostly small, so that they stay in the data pages. */
+function drawIndex(insn: Insn, words: Int32Array, at: number, random: Random): void {
+  const k = insn.row.operands.findIndex((op) => op.where === 'K');
+  const index = insn.operands[k];
+  if (index?.kind !== 'reg') return;
+  const wide = /gatherq/.test(insn.row.name);
+  const upper = at + (VALUES.YMMH - VALUES.FX) / 4;
+  for (const half of [at + FX.XMM + 4 * index.n, upper + 4 * index.n]) {
+    for (let i = 0; i < 4; i++) {
+      const small = random.once(40) ? random.u32() | 0 : random.below(24) - 12;
+      words[half + i] = wide && i & 1 ? words[half + i - 1]! >> 31 : small;
+    }
+  }
 }
 
 const RFLAGS_FIXED = 0x202;
@@ -136,5 +151,6 @@ export function drawValues(batch: Batch, i: number, random: Random): void {
   drawRegisters(insn, batch.quads, batch.words, (at + VALUES.GPR) / 8, random);
   batch.words[(at + VALUES.RFLAGS) / 4] = drawFlags(random);
   drawFx(insn.row, batch, (at + VALUES.FX) / 4, random);
+  drawIndex(insn, batch.words, (at + VALUES.FX) / 4, random);
   drawWindow(insn, batch, (at + VALUES.WINDOW) / 4, random);
 }

@@ -95,9 +95,13 @@ function drawOperand(op: Operand, plan: Plan, toMemory: boolean, random: Random)
     case 'G':
     case 'R':
     case 'Z':
+    case 'B':
       return drawGeneral(width, long, random);
     case 'V':
     case 'U':
+    case 'H':
+    case 'L':
+    case 'K':
       return vector('xmm', random.below(xmms));
     case 'P':
     case 'N':
@@ -140,6 +144,12 @@ function drawMem(plan: Plan, random: Random): MemRef {
   if (plan.row.operands.some((op) => op.where === 'O') || random.once(12)) {
     return { ...none, disp: drawTarget(false, random) };
   }
+  // A gather has a SIB byte, whose index is a vector.
+  if (plan.row.operands.some((op) => op.where === 'K')) {
+    const base = random.below(long ? 16 : 8);
+    const seg = base === 4 || base === 5 ? SEG.ss : SEG.ds;
+    return { ...none, base, scale: random.below(4), disp, seg };
+  }
   if (long && random.once(10)) return { ...none, disp: 0n, ripRelative: true };
   if (plan.asize === 16) return { ...none, base: random.pick([3, 6, 7]), index: undefined, disp: disp & 0x7fn };
   const base = random.below(long ? 16 : 8);
@@ -155,6 +165,17 @@ const memoryOperand = (row: Row): 'never' | 'maybe' | 'always' => {
   return row.operands.some((op) => 'EWQ'.includes(op.where)) ? 'maybe' : 'never';
 };
 
+/** Destination, mask and index of a gather must be three registers, and 16-bit addresses have no index. */
+function makeGather(plan: Plan, random: Random): boolean {
+  const count = plan.mode.code === 64 ? 16 : 8;
+  const first = random.below(count);
+  const step = 1 + random.below(3);
+  [0, 2, 3].forEach((n, i) => {
+    plan.operands[n] = vector('xmm', (first + i * step) % count);
+  });
+  return plan.asize !== 16;
+}
+
 function drawPlan(row: Row, mode: CodeMode, random: Random): Plan | undefined {
   const long = mode.code === 64;
   const widths: readonly Width[] = long ? [16, 32, 64] : [16, 32];
@@ -167,6 +188,7 @@ function drawPlan(row: Row, mode: CodeMode, random: Random): Plan | undefined {
     if (!value) return undefined;
     plan.operands.push(value);
   }
+  if (row.operands.some((op) => op.where === 'K') && !makeGather(plan, random)) return undefined;
   if (toMemory) plan.mem = drawMem(plan, random);
   return plan;
 }

@@ -41,6 +41,7 @@ export function hostFeatures(): ReadonlySet<string> {
   const flags = new Set(line.trim().split(/\s+/));
   if (flags.has('pni')) flags.add('sse3');
   if (flags.has('abm')) flags.add('lzcnt');
+  if (flags.has('sha_ni')) flags.add('sha');
   if (flags.has('cx16')) flags.add('cmpxchg16b');
   if (flags.has('lahf_lm')) flags.add('lahf');
   if (flags.has('pclmulqdq')) flags.add('pclmul');

@@ -69,8 +69,8 @@ const masked = (name: string, load: number, store: number, w: 32 | 64, vexW: str
 
 /**
  * Gathers: element i from base + index i << scale where the sign of mask element i is set, else kept; the mask becomes
- * zeros. As many elements as both vectors have. A fault leaves destination and mask as they were, and the instruction
- * is done anew; the manual also allows that finished elements stay.
+ * zeros. As many elements as both vectors have. A fault leaves destination and mask as they were, where a CPU keeps
+ * the elements it has finished; done anew, the instruction comes to the same.
  */
 const gather =
   (index: 32 | 64, w: 32 | 64, bits: 128 | 256): Row['exec'] =>

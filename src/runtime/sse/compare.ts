@@ -4,21 +4,25 @@ import { f32_cmp, f32_comi, f64_cmp, f64_comi } from '../softfloat';
 import { everyLane32, everyLane64, isPlain32, isPlain64, plainLanes32, plainLanes64 } from './quick';
 import { begin, finish, pair, quad } from './slow';
 
-/** Predicates 0-7 between ordered operands: EQ LT LE UNORD NEQ NLT NLE ORD. */
+/**
+ * Predicates between ordered operands: EQ LT LE UNORD, and with bit 2 set the opposite. Bits 3 and 4, which AVX has,
+ * only matter for NaNs.
+ */
 function holds<T>(a: T, b: T, predicate: i32): bool {
+  const opposite = (predicate & 4) != 0;
   switch (predicate & 3) {
     case 0:
-      return (a == b) != predicate > 3;
+      return (a == b) != opposite;
     case 1:
-      return a < b != predicate > 3;
+      return a < b != opposite;
     case 2:
-      return a <= b != predicate > 3;
+      return a <= b != opposite;
     default:
-      return predicate > 3;
+      return opposite;
   }
 }
 
-/** All ones or zero. The predicate is 0-7. */
+/** All ones or zero. The predicate is 0-31. */
 export function sse_cmp_sd(cpu: u32, a: u64, b: u64, predicate: i32): u64 {
   const x = reinterpret<f64>(a);
   const y = reinterpret<f64>(b);
@@ -54,7 +58,7 @@ function lanesHold<T>(a: v128, b: v128, predicate: i32): v128 {
     default:
       r = i64x2.splat(0);
   }
-  return predicate > 3 ? v128.not(r) : r;
+  return predicate & 4 ? v128.not(r) : r;
 }
 
 export function sse_cmp_pd(cpu: u32, a: v128, b: v128, predicate: i32): v128 {
