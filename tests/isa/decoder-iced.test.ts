@@ -78,15 +78,37 @@ const PREFIXES = [0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x
 const MANDATORY: Readonly<Record<string, number>> = { 66: 0x66, F3: 0xf3, F2: 0xf2 };
 const ESCAPE = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]];
 
+const VEX_PP: Readonly<Record<string, number>> = { 66: 1, F3: 2, F2: 3 };
+
+/** A VEX prefix in two or three bytes that is likely the row's: its fields mostly, registers at random. */
+function vexBytes(row: Row, random: Random): number[] {
+  const { map, prefix, vex } = row.enc;
+  const bit = (wanted: 0 | 1 | 'any' | 'size'): number =>
+    typeof wanted === 'number' && !random.once(8) ? wanted : random.below(2);
+  const pp = random.once(20) ? random.below(4) : (VEX_PP[prefix] ?? 0);
+  const usesVvvv = row.operands.some((op) => op.where === 'H' || op.where === 'B');
+  const vvvv = usesVvvv || random.once(8) ? random.below(16) : 15;
+  const low = (vvvv << 3) | (bit(vex!.l) << 2) | pp;
+  const w = bit(vex!.w);
+  // R and X inverted must be set outside 64-bit mode, where they are mod of another instruction.
+  const rx = random.once(2) ? 0xc0 : random.below(4) << 6;
+  if (map === 1 && w === 0 && random.once(2)) return [0xc5, (rx & 0x80) | low];
+  return [0xc4, rx | (random.below(2) << 5) | (random.once(30) ? random.below(32) : map), (w << 7) | low];
+}
+
 /** Bytes that are likely the row's: some prefixes, its opcode, a ModRM byte that fits, then anything. */
 function bytesFor(row: Row, random: Random): Uint8Array {
   const { enc } = row;
   const head: number[] = [];
-  while (random.once(3)) head.push(random.pick(PREFIXES));
+  while (random.once(enc.vex ? 8 : 3)) head.push(random.pick(PREFIXES));
   const mandatory = MANDATORY[enc.prefix];
-  if (mandatory !== undefined && !random.once(20)) head.push(mandatory);
-  if (random.once(4)) head.push(0x40 | random.below(16));
-  head.push(...ESCAPE[enc.map]!, enc.opcode + (enc.plusR ? random.below(8) : 0));
+  if (enc.vex) head.push(...vexBytes(row, random));
+  else {
+    if (mandatory !== undefined && !random.once(20)) head.push(mandatory);
+    if (random.once(4)) head.push(0x40 | random.below(16));
+    head.push(...ESCAPE[enc.map]!);
+  }
+  head.push(enc.opcode + (enc.plusR ? random.below(8) : 0));
   const modrm = random.below(256);
   if (enc.modrmByte !== undefined) head.push(enc.modrmByte);
   else if (enc.digit !== undefined) head.push((modrm & 0xc7) | (enc.digit << 3));
@@ -140,9 +162,10 @@ const SYNONYMS: readonly (readonly [RegExp, string])[] = [
   [/^xchg r8[wd]?, [re]?ax$/, 'pause'], // F3 41 90: CPUs exchange, iced pauses
   [/^movsxd (\w+), .*/, 'movsxd $1'],
   [/^vmgexit/, 'vmmcall'],
+  [/^(v?pcmpestr[im])64/, '$1'],
   [/^wbnoinvd/, 'wbinvd'],
   [/^(call|jmp) far (0x\w+), (0x\w+)$/, '$1 far $3:$2'],
-  [/^(maskmovdqu|maskmovq) (\w+, \w+).*/, '$1 $2'],
+  [/^(v?maskmovdqu|maskmovq) (\w+, \w+).*/, '$1 $2'],
   [/^(push|pop)a$/, '$1aw'],
   [/^xlat .*/, 'xlatb'],
   [/^movq (r\w+, xmm|xmm\d+, r|.*(?<!xmm)word ptr.*)/, 'movd $1'],

@@ -111,6 +111,8 @@ export function usesOf(row: Row, shape: Shape): Uses {
       if (isMem(n)) mayFault(`set(${n})`);
       else write(`set(${n})`);
     },
+    half: (n) => ops.get(n),
+    setWide: (n) => ops.set(n, TOKEN),
     offset(n) {
       if (!isMem(n)) throw new Error(`${row.name} ${row.enc.text}: offset of operand ${n}, which is not memory`);
       fx.offsets.add(n);

@@ -112,7 +112,7 @@ describe('meanings', () => {
           fx.gets.has(n) && !op.read && `reads operand ${n}`,
           fx.sets.has(n) && !op.write && `writes operand ${n}`,
           op.write && !implicit(row, n) && op.where !== 'C' && op.where !== 'D' && op.where !== 'fixed'
-            ? !fx.sets.has(n) && `never writes operand ${n}${shape.inMemory ? ' in memory' : ''}`
+            ? !fx.sets.has(n) && !fx.offsets.has(n) && `never writes operand ${n}${shape.inMemory ? ' in memory' : ''}`
             : undefined,
         ]),
       ),

@@ -164,14 +164,16 @@ const tests = LENGTHS.flatMap((bits) =>
   }),
 );
 
-/** Between general registers or memory and elements. VEX.W only names the register's width. */
+/** VEX.W is the operand size of forms with a doubleword or a quadword, else it is ignored. */
+const vexW = (operand: string): string => (operand.endsWith('y') ? '' : '.WIG');
+
+/** Between general registers or memory and elements. */
 const elements: readonly Row[] = [
   ...EXTRACTIONS.map(([name, to, opcode, w]) => {
-    const vexW = to.startsWith('=M') ? '.WIG' : '';
     return row(
       name.replaceAll('pextr', 'vpextr').replace('extractps', 'vextractps'),
       `${to},Vdq,Ib`,
-      `VEX.128.66.0F3A${vexW} ${hex(opcode)} /r ib`,
+      `VEX.128.66.0F3A${vexW(to)} ${hex(opcode)} /r ib`,
       (s) => s.set(0, extracted(s, w)),
       AVX,
     );
@@ -182,21 +184,20 @@ const elements: readonly Row[] = [
       const v = withElementAt(s, w === 'y' ? (s.width(2) as Width) : w, s.get(1), s.get(3), x);
       s.setWide(0, v, s.vk(0n));
     };
-    const vexW = from.startsWith('M') ? '.WIG' : '';
-    const enc = `VEX.128.66.0F3A${vexW} ${hex(opcode)} /r ib`;
+    const enc = `VEX.128.66.0F3A${vexW(from)} ${hex(opcode)} /r ib`;
     return row(name.replaceAll('pinsr', 'vpinsr'), `=Vdq,Hdq,${from},Ib`, enc, exec, AVX);
   }),
-  row('vpextrw', '=Gy,Udq,Ib', 'VEX.128.66.0F C5 /r ib', (s) => s.set(0, wordAt(s, s.get(1), s.get(2))), AVX),
-  ...['Ry', 'Mw'].map((from) => {
+  row('vpextrw', '=Gd,Udq,Ib', 'VEX.128.66.0F.WIG C5 /r ib', (s) => s.set(0, wordAt(s, s.get(1), s.get(2))), AVX),
+  ...['Rd', 'Mw'].map((from) => {
     const exec: Row['exec'] = (s) => s.setWide(0, withWordAt(s, s.get(1), s.get(3), s.get(2)), s.vk(0n));
-    const enc = `VEX.128.66.0F${from === 'Mw' ? '.WIG' : ''} C4 /r ib`;
+    const enc = 'VEX.128.66.0F.WIG C4 /r ib';
     return row('vpinsrw', `=Vdq,Hdq,${from},Ib`, enc, exec, AVX);
   }),
   ...LENGTHS.map((bits) =>
     row(
       'vpmovmskb',
-      sized('=Gy,Ux', bits),
-      `VEX.${bits}.66.0F D7 /r`,
+      sized('=Gd,Ux', bits),
+      `VEX.${bits}.66.0F.WIG D7 /r`,
       (s) => {
         const parts = halvesOf(bits).map((h) => s.vec('i8x16.bitmask', halfOf(s, 1, h)));
         s.set(0, parts.length === 1 ? parts[0]! : s.or(parts[0]!, s.shl(parts[1]!, s.k(16n))));

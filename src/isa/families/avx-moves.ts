@@ -89,8 +89,8 @@ const signs = (name: string, space: string, shape: string, elements: number): Ro
   LENGTHS.map((bits) =>
     row(
       name,
-      sized('=Gy,Ux', bits),
-      `VEX.${bits}.${space} 50 /r`,
+      sized('=Gd,Ux', bits),
+      `VEX.${bits}.${space}.WIG 50 /r`,
       (s) => {
         const parts = halvesOf(bits).map((h) => s.vec(`${shape}.bitmask`, halfOf(s, 1, h)));
         s.set(0, parts.length === 1 ? parts[0]! : s.or(parts[0]!, s.shl(parts[1]!, s.k(BigInt(elements)))));

@@ -133,12 +133,12 @@ function ptest<V>(s: Ops<V>): void {
 
 /** Moves of one element to a general register, zero-extended, or to memory: suffix of operands, opcode, width. */
 export const EXTRACTIONS: readonly (readonly [string, string, number, Width | 'y'])[] = [
-  ['pextrb', '=Ry', 0x14, 8],
+  ['pextrb', '=Rd', 0x14, 8],
   ['pextrb', '=Mb', 0x14, 8],
-  ['pextrw', '=Ry', 0x15, 16],
+  ['pextrw', '=Rd', 0x15, 16],
   ['pextrw', '=Mw', 0x15, 16],
   ['pextrd/pextrd/pextrq', '=Ey', 0x16, 'y'],
-  ['extractps', '=Ry', 0x17, 32],
+  ['extractps', '=Rd', 0x17, 32],
   ['extractps', '=Md', 0x17, 32],
 ];
 /** The value: element by the immediate, which is operand 2. */
@@ -147,7 +147,7 @@ export const extracted = <V>(s: Ops<V>, w: Width | 'y'): V =>
 
 /** Insertions of a general register's or memory's element: operand, opcode, width. */
 export const INSERTIONS: readonly (readonly [string, string, number, Width | 'y'])[] = [
-  ['pinsrb', 'Ry', 0x20, 8],
+  ['pinsrb', 'Rd', 0x20, 8],
   ['pinsrb', 'Mb', 0x20, 8],
   ['pinsrd/pinsrd/pinsrq', 'Ey', 0x22, 'y'],
 ];
