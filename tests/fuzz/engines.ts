@@ -5,10 +5,14 @@ import { SoftEngine } from '../differential/interpreter.ts';
 /** Options of the vCPU beyond those of an interpreter. */
 const OPTIONS: Readonly<Record<string, Partial<SoftVcpuOptions>>> = {
   interpreter: {},
+  // Translates at the first execution.
+  translator: { engine: 'bt', hotThreshold: 1 },
 };
 
-export function makeEngine(name: string): SoftEngine {
+export function vcpuOptions(name: string): Partial<SoftVcpuOptions> {
   const options = OPTIONS[name];
   if (!options) throw new Error(`no engine ${name}; there are ${Object.keys(OPTIONS).join(', ')}`);
-  return new SoftEngine(name, options);
+  return options;
 }
+
+export const makeEngine = (name: string): SoftEngine => new SoftEngine(name, vcpuOptions(name));

@@ -38,7 +38,11 @@ export interface VcpuHost extends Omit<HostImports, 'tsc_now'> {
   tsc_now(cpu: number): bigint;
   /** Interrupt acknowledge: vector 0-255, or undefined when the request went away. */
   acknowledge(): number | undefined;
+  /** 64 random bits for RDRAND and RDSEED; absent: the platform's generator. */
+  random64?(): bigint;
 }
+
+const platformRandom = (): bigint => crypto.getRandomValues(new BigUint64Array(1))[0]!;
 
 export interface SoftVcpuOptions {
   readonly id: number;
@@ -89,7 +93,7 @@ export class SoftVcpu {
     const table = new WebAssembly.Table({ initial: o.image.tableSize, element: 'anyfunc' });
     const interpreter = new WebAssembly.Instance(o.image.interpreter, {
       env: { memory, table },
-      runtime: runtimeFunctions(exports),
+      runtime: runtimeFunctions(exports, o.host),
       host: {
         resolve: (cpu: number) => this.cache.resolve(cpu),
         hot: (cpu: number, rec: number) => this.translator?.hot(cpu, rec >>> 0),
@@ -301,8 +305,9 @@ function hostFunctions(host: VcpuHost): WebAssembly.ModuleImports {
 }
 
 /** The interpreter's imports; a helper that the runtime lacks is a bug that shows when it is called. */
-function runtimeFunctions(exports: WebAssembly.Exports): WebAssembly.ModuleImports {
+function runtimeFunctions(exports: WebAssembly.Exports, host: VcpuHost): WebAssembly.ModuleImports {
   const out: WebAssembly.ModuleImports = { ...(exports as WebAssembly.ModuleImports) };
+  out.hw_random = () => BigInt.asIntN(64, host.random64?.() ?? platformRandom());
   for (const h of HELPERS) {
     out[h.name] ??= () => {
       throw new Error(`the runtime has no helper ${h.name}`);
