@@ -109,6 +109,7 @@ export class Machine {
     const decoder = makeDecoder(ROWS.filter((r) => r.feature === undefined || model.features.has(r.feature)));
     const vcpu = new SoftVcpu({
       id: 0,
+      engine: o.engine === 'interp' ? 'interp' : 'bt',
       memory,
       image: o.image,
       decoder,

@@ -55,6 +55,8 @@ export function isTranslatable(insn: Insn, methods: { has(name: string): boolean
   if (insn.rep !== 'none' || insn.mode.code === 16 || insn.asize === 16 || insn.mode.stack === 16) return false;
   if (insn.mode.code === 32 && usesOffset(row) && row.name !== 'lea') return false;
   const isBranch = ['branch', 'jump'].some((m) => rowUse(row).methods.has(m));
+  // With a 16-bit operand a near branch cuts rip.
+  if (isBranch && insn.w === 16) return false;
   if (row.ends && !isBranch) return false;
   if (row.unit !== undefined && row.unit !== 'sse' && row.unit !== 'x87' && row.unit !== 'mmx') return false;
   const use = rowUse(row);

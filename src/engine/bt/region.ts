@@ -158,7 +158,8 @@ export class RegionWriter {
   private goTo(target: number): void {
     const to = this.s.index.get(target);
     if (to === undefined || this.s.isIrreducible(this.node, to)) {
-      this.leaveTo(target);
+      if (target === RETURN_NODE) this.leaveToRip(this.f.get(this.returnTo));
+      else this.leaveTo(target);
       return;
     }
     if (to <= this.node) {
@@ -237,9 +238,7 @@ export class RegionWriter {
       this.goTo(RETURN_NODE);
       return;
     }
-    f.setVariable(this.exitRip, rip);
-    f.setVariable(this.exitHandler, x.i32Const(0));
-    f.br(this.exit);
+    this.leaveToRip(rip);
   }
   /** The popped address is compared with the region's return sites before the region gives up. */
   private returnCode(): void {
@@ -250,9 +249,7 @@ export class RegionWriter {
         f.if(x.compare('eq', within, x.i64Const(BigInt(site))), () => this.goTo(site));
       }
     });
-    f.setVariable(this.exitRip, f.get(this.returnTo));
-    f.setVariable(this.exitHandler, x.i32Const(0));
-    f.br(this.exit);
+    this.leaveToRip(f.get(this.returnTo));
   }
 
   // --- leaving ---------------------------------------------------------------------------------------------
@@ -266,6 +263,12 @@ export class RegionWriter {
     if (back !== 0) f.setVariable(this.budget, x.add(f.get(this.budget), x.i32Const(back)));
     f.setVariable(this.exitHandler, x.i32Const(i.handler));
     f.setVariable(this.exitRecord, x.i32Const(i.rec));
+    f.br(this.exit);
+  }
+  private leaveToRip(rip: Expr): void {
+    const { f } = this;
+    f.setVariable(this.exitRip, rip);
+    f.setVariable(this.exitHandler, x.i32Const(0));
     f.br(this.exit);
   }
   private leaveTo(target: number): void {

@@ -284,6 +284,7 @@ function defineSpecials(m: ModuleBuilder): void {
       countEntry(join, cpu, link);
       const left = join.let(x.sub(load32(cpu, CPU.budget!), load16(rec, REC.COUNT)));
       join.store('i32', cpu, CPU.budget!, x.add(left, load16(link, REC.COUNT)));
+      join.if(x.compare('lt_s', left, x.i32Const(0)), () => join.returnCall('yield_at', cpu, link));
       join.returnCallIndirect(HANDLER, load32(link, REC.HANDLER), cpu, link);
     });
     const target = x.add(load64(cpu, CPU.page_base!), x.load('i64_32s', rec, REC.DISP));
@@ -356,7 +357,7 @@ function defineRepeat(f: FunctionBuilder, s: HandlerOps, shape: Shape): void {
   if (row.bulk) {
     const width = x.i32Const(s.width(0) || s.w);
     const done = f.let(f.call(row.bulk, cpu, width, x.i32Const(asize), load16(rec, REC.SEG)));
-    f.if(x.wrap(done), () => again(x.add(x.binary('shr_u', x.wrap(done), x.i32Const(3)), x.i32Const(1))));
+    f.if(x.wrap(done), () => again(x.wrap(done)));
   }
   row.exec(s);
   const left = f.let(s.zext(asize, s.sub(s.reg(asize, 1), s.k(1n))));
