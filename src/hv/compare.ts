@@ -28,21 +28,24 @@ const XSAVE_PARTS: readonly (readonly [name: string, at: number, length: number]
   ...Array.from({ length: 16 }, (_, i) => [`xmm${i}`, 160 + 16 * i, 16] as const),
 ];
 
+const LMA = 0x400n;
+const LOW32 = 0xffff_ffffn;
 const hex = (v: bigint | number): string => `0x${v.toString(16)}`;
 const bytesText = (b: Uint8Array): string => [...b].map((v) => v.toString(16).padStart(2, '0')).join('');
 
-/** Flags in `ignored` may differ. */
-export function compareRegs(a: Regs, b: Regs, ignored = 0n): Difference[] {
+/** Flags in `ignored` may differ; outside 64-bit code only the low 32 bits of a register are there to be seen. */
+export function compareRegs(a: Regs, b: Regs, ignored = 0n, wide = true): Difference[] {
   const out: Difference[] = [];
   for (const name of Object.keys(a) as (keyof Regs)[]) {
-    const mask = name === 'rflags' ? ~(ignored | OWN_FLAGS) : -1n;
+    const mask = name === 'rflags' ? ~(ignored | OWN_FLAGS) : wide ? -1n : LOW32;
     if ((a[name] ^ b[name]) & mask) out.push({ what: name, a: hex(a[name]), b: hex(b[name]) });
   }
   return out;
 }
 
-function segmentText(s: Segment, bases: boolean): string {
+function segmentText(s: Segment, bases: boolean, nulls: boolean): string {
   // What is behind an unusable register can only be seen where its base counts.
+  if (nulls && (s.selector & ~3) === 0) return `null ${hex(s.selector)}${bases ? ` base ${hex(s.base)}` : ''}`;
   if (s.unusable) return `${hex(s.selector)} unusable${bases ? ` base ${hex(s.base)}` : ''}`;
   // The accessed bit of a loaded segment's register has no meaning once loaded.
   const type = s.s ? s.type | 1 : s.type;
@@ -55,7 +58,9 @@ export function compareSregs(a: Sregs, b: Sregs): Difference[] {
   };
   for (const n of SEGMENTS) {
     const bases = n === 'fs' || n === 'gs';
-    add(n, segmentText(a[n], bases), segmentText(b[n], bases));
+    // In 64-bit mode null selectors are loaded and used; what else such a register holds is each engine's own.
+    const nulls = (a.efer & b.efer & LMA) !== 0n && n !== 'tr';
+    add(n, segmentText(a[n], bases, nulls), segmentText(b[n], bases, nulls));
   }
   for (const n of CONTROL) add(n, hex(a[n]), hex(b[n]));
   for (const n of ['gdt', 'idt'] as const) {
@@ -79,6 +84,8 @@ function compareMsrs(a: Vcpu, b: Vcpu): Difference[] {
 export interface CompareOptions {
   /** RFLAGS bits that may differ. */
   readonly ignoredFlags?: bigint;
+  /** All 64 bits of the general registers. Default true. */
+  readonly wide?: boolean;
   /** Also floating point, vectors, MSRs and debug registers. */
   readonly all?: boolean;
 }
@@ -86,7 +93,7 @@ export interface CompareOptions {
 /** What differs between two vCPUs that do not run. */
 export function compareVcpus(a: Vcpu, b: Vcpu, o: CompareOptions = {}): Difference[] {
   const out = [
-    ...compareRegs(a.getRegs(), b.getRegs(), o.ignoredFlags ?? 0n),
+    ...compareRegs(a.getRegs(), b.getRegs(), o.ignoredFlags ?? 0n, o.wide ?? true),
     ...compareSregs(a.getSregs(), b.getSregs()),
   ];
   if (!o.all) return out;

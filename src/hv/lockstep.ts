@@ -1,12 +1,13 @@
 /**
  * The same guest on two engines, one instruction at a time: after each, exits and state must be the same. The oracle
- * for code at privilege level 0, which user-mode tests cannot reach.
+ * for code at privilege level 0, which user-mode tests cannot reach. Each instruction of the guest is followed by a
+ * HLT, so that an engine that misses a trap does not get far.
  */
 import type { Decoder } from '../isa/decoder.ts';
 import { disassemble } from '../isa/disasm.ts';
 import type { Insn } from '../isa/insn.ts';
-import { compareVcpus, type Difference } from './compare.ts';
-import type { Exit, GuestMemory, Vcpu } from './contract.ts';
+import { compareRegs, compareVcpus, type Difference } from './compare.ts';
+import type { Exit, GuestMemory, Regs, Vcpu } from './contract.ts';
 import { AT, HANDLER_SIZE } from './modes.ts';
 
 export interface Side {
@@ -21,6 +22,8 @@ export interface Found {
   readonly text: string;
   readonly bytes: string;
   readonly name: string;
+  /** Size of the code segment: 16, 32 or 64. */
+  readonly code: number;
 }
 
 export type StepResult =
@@ -35,13 +38,18 @@ const FLAG_BITS: Readonly<Record<string, bigint>> = { cf: 1n, pf: 4n, af: 16n, z
 const HANDLERS_END = BigInt(AT.handlers + 256 * HANDLER_SIZE);
 const MAX_ACCESSES = 64;
 const MAX_ITERATIONS = 1100;
-const MAX_MISSED = 3;
+const MAX_MISSED = 2;
+const HLT = 0xf4;
+const TF = 0x100n;
+const LOW32 = 0xffff_ffffn;
 
 export class Lockstep {
   readonly a: Side;
   readonly b: Side;
   private readonly decoder: Decoder;
   private readonly value: () => number;
+  /** IDTs of the guest's own making are left alone: KVM does not look at the limit in real mode. */
+  private idtBase = 0n;
 
   /**
    * @param a the engine under test
@@ -56,8 +64,13 @@ export class Lockstep {
     for (const side of [a, b]) side.vcpu.setGuestDebug({ singleStep: true });
   }
 
+  /** A new state was set. */
+  begin(): void {
+    this.idtBase = this.a.vcpu.getSregs().idt.base;
+  }
+
   /** Decodes what `a` is about to execute, where memory is mapped onto itself. */
-  private decode(): { insn: Insn | undefined; rip: bigint; bytes: Uint8Array } {
+  private decode(): { insn: Insn | undefined; rip: bigint; bytes: Uint8Array; code: number } {
     const { rip } = this.a.vcpu.getRegs();
     const { cs, efer, ss } = this.a.vcpu.getSregs();
     const code = cs.l && efer & 0x400n ? 64 : cs.db ? 32 : 16;
@@ -66,46 +79,95 @@ export class Lockstep {
     try {
       bytes = this.a.memory.read(linear, Math.min(15, AT.ram - linear));
     } catch {
-      return { insn: undefined, rip, bytes: new Uint8Array(0) };
+      return { insn: undefined, rip, bytes: new Uint8Array(0), code };
     }
     const insn = this.decoder.decode(bytes, 0, bytes.length, { code, stack: code === 64 ? 64 : ss.db ? 32 : 16 });
-    return { insn: 'failure' in insn ? undefined : insn, rip, bytes };
+    return { insn: 'failure' in insn ? undefined : insn, rip, bytes, code };
   }
 
   /** Runs one instruction on each side and compares. */
   step(): StepResult {
-    const { insn, rip, bytes } = this.decode();
+    const { insn, rip, bytes, code } = this.decode();
     const name = insn?.row.name ?? 'undefined';
     const accesses: string[] = [];
-    const exitB = this.finish(this.b, accesses, undefined);
+    const before = this.b.vcpu.getRegs();
+    let exitB = this.finish(this.b, accesses, undefined);
+    for (let i = 0; i < MAX_MISSED && this.unfinished(exitB, before, insn); i++) {
+      exitB = this.finish(this.b, accesses, undefined);
+    }
     if (exitB.reason === 'internal-error') return { kind: 'unsupported', name };
     const log = [...accesses];
     const got: string[] = [];
     let exitA = this.finish(this.a, got, log);
-    // Side b may do several iterations of a string instruction, or miss the trap after an instruction it skips.
-    const most = insn?.rep !== undefined && insn.rep !== 'none' ? MAX_ITERATIONS : MAX_MISSED;
-    for (let i = 0; i < most && exitA.reason === 'debug' && !this.together(); i++)
+    // Side b may do several iterations of a string instruction in one step.
+    const repeats = insn?.rep !== undefined && insn.rep !== 'none';
+    for (let i = 0; repeats && i < MAX_ITERATIONS && exitA.reason === 'debug' && !this.together(); i++) {
       exitA = this.finish(this.a, got, log);
+    }
+    // It may miss the trap, and a fault ends with the first instruction of its handler: both then halt.
+    const next = rip + BigInt(insn?.length ?? 0);
+    const halted = exitB.reason === 'hlt' || this.behindHalt(next);
+    for (let i = 0; i < MAX_MISSED && halted && exitA.reason === 'debug' && !this.together(); i++) {
+      exitA = this.finish(this.a, got, log);
+    }
+    // Under single steps a HLT is a trap on some engines.
+    if (halted && (exitA.reason === 'hlt' || exitB.reason === 'hlt') && this.together()) exitB = exitA;
+    // What is left after a triple fault is undefined (SDM vol.3 6.15), and some exits come without end.
+    if (exitA.reason === exitB.reason && exitA.reason === 'shutdown') return { kind: 'ended', reason: 'shutdown' };
+    if (exitB.reason === 'unknown') return { kind: 'ended', reason: 'too many accesses' };
+    if (exitB.reason === 'shutdown' && !this.stackInRam()) return { kind: 'ended', reason: 'stack not in RAM' };
     const differences: Difference[] = [];
     if (exitA.reason !== exitB.reason) differences.push({ what: 'exit', a: exitA.reason, b: exitB.reason });
     if (got.join() !== accesses.join()) differences.push({ what: 'accesses', a: got.join(' '), b: accesses.join(' ') });
-    differences.push(...this.compare(insn));
+    differences.push(...this.compare(insn, code === 64));
     if (differences.length > 0) {
       const length = insn?.length ?? 15;
       const hex = [...bytes.subarray(0, length)].map((v) => v.toString(16).padStart(2, '0')).join(' ');
       const text = insn ? disassemble(insn, rip) : '(undefined)';
-      return { kind: 'different', found: { differences, rip, text, bytes: hex, name } };
+      return { kind: 'different', found: { differences, rip, text, bytes: hex, name, code } };
     }
-    if (exitA.reason !== 'debug') return { kind: 'ended', reason: exitA.reason };
-    return this.inHandler() ? { kind: 'ended', reason: 'exception' } : { kind: 'same' };
+    if (this.inHandler()) return { kind: 'ended', reason: 'exception' };
+    if (exitA.reason !== 'debug' && exitA.reason !== 'hlt') return { kind: 'ended', reason: exitA.reason };
+    if (this.a.vcpu.getSregs().idt.base !== this.idtBase) return { kind: 'ended', reason: 'IDT moved' };
+    // Single steps of the guest's own are not seen by a debugger's.
+    if (this.a.vcpu.getRegs().rflags & TF) return { kind: 'ended', reason: 'trap flag' };
+    return this.skipHalt() ? { kind: 'same' } : { kind: 'ended', reason: 'branch' };
   }
 
-  private compare(insn: Insn | undefined): Difference[] {
+  /**
+   * Side b came back without having got anywhere: with a fault still to be delivered, or for a HLT that it went over
+   * in single steps before; or with all iterations of a string instruction done but not its end.
+   */
+  private unfinished(exit: Exit, before: Regs, insn: Insn | undefined): boolean {
+    if (exit.reason !== 'debug' && exit.reason !== 'hlt') return false;
+    const now = this.b.vcpu.getRegs();
+    if (compareRegs(before, now).length === 0) return true;
+    if (insn === undefined || insn.rep === 'none' || now.rip !== before.rip) return false;
+    return BigInt.asUintN(insn.asize, now.rcx) === 0n || this.b.vcpu.getEvents().exception !== undefined;
+  }
+  private stackInRam(): boolean {
+    const sp = this.a.vcpu.getRegs().rsp & LOW32;
+    return sp > 64n && sp < BigInt(AT.ram);
+  }
+  private behindHalt(next: bigint): boolean {
+    const { rip } = this.b.vcpu.getRegs();
+    return rip !== next && rip > 0n && rip < BigInt(AT.ram) && this.b.memory.read(Number(rip) - 1, 1)[0] === HLT;
+  }
+  /** Goes on behind the HLT that follows each instruction. False when rip is elsewhere. */
+  private skipHalt(): boolean {
+    const { rip, bytes } = this.decode();
+    if (rip < BigInt(AT.code) || rip > BigInt(AT.code + 0xfff)) return false;
+    if (bytes[0] !== HLT) return true;
+    for (const { vcpu } of [this.a, this.b]) vcpu.setRegs({ ...vcpu.getRegs(), rip: rip + 1n });
+    return true;
+  }
+
+  private compare(insn: Insn | undefined, wide: boolean): Difference[] {
     const undef = insn?.row.undef?.split(/\s+/) ?? [];
     const ignoredFlags = undef.reduce((m, f) => m | (FLAG_BITS[f] ?? 0n), 0n);
     this.alignFlags(ignoredFlags);
     const all = insn?.row.unit !== undefined || insn?.row.user === false;
-    const out = compareVcpus(this.a.vcpu, this.b.vcpu, { ignoredFlags, all });
+    const out = compareVcpus(this.a.vcpu, this.b.vcpu, { ignoredFlags, all, wide });
     const [x, y] = [this.a.memory.read(0, AT.ram), this.b.memory.read(0, AT.ram)];
     const at = firstDifference(x, y);
     if (at >= 0) out.push({ what: `memory ${at.toString(16)}`, a: dump(x, at), b: dump(y, at) });
@@ -120,12 +182,12 @@ export class Lockstep {
   }
   private inHandler(): boolean {
     const { rip } = this.b.vcpu.getRegs();
-    return rip >= BigInt(AT.handlers) && rip < HANDLERS_END;
+    return rip >= BigInt(AT.handlers) && rip <= HANDLERS_END;
   }
   /** Both are at the same place of the same iteration. */
   private together(): boolean {
     const [a, b] = [this.a.vcpu.getRegs(), this.b.vcpu.getRegs()];
-    return a.rip === b.rip && a.rcx === b.rcx;
+    return a.rip === b.rip && (a.rcx & LOW32) === (b.rcx & LOW32);
   }
 
   /**

@@ -32,6 +32,7 @@ import {
   EXIT_IO,
   EXIT_SHUTDOWN,
 } from './gen/layout';
+import { set_delivering } from './mmu';
 import { cr0, leave, long_mode, raise, rflags } from './state';
 
 /** How an event came to be: decides privilege checks, the EXT bit and RF. The first three: software_interrupt. */
@@ -113,6 +114,13 @@ function shutdown(cpu: u32): u32 {
 
 /** Delivers the recorded exception, which came up while an event of class `first` (0: none) was delivered. */
 function deliver_recorded(cpu: u32, during: u32): u32 {
+  set_delivering(true);
+  const result = deliver_nested(cpu, during);
+  set_delivering(false);
+  return result;
+}
+
+function deliver_nested(cpu: u32, during: u32): u32 {
   let first = during;
   for (let i: u32 = 0; i < MAX_NESTING; i++) {
     let vector = load<u32>(cpu + CPU_EXC_VECTOR);
@@ -151,7 +159,10 @@ export function deliver_exception(cpu: u32): u32 {
  */
 export function deliver_interrupt(cpu: u32, vector: u32): u32 {
   store<u32>(cpu + CPU_HALTED, 0);
-  if (deliver(cpu, vector & 0xff, KIND_EXTERNAL, 0, load<u64>(cpu + CPU_RIP)) == 0) return 0;
+  set_delivering(true);
+  const status = deliver(cpu, vector & 0xff, KIND_EXTERNAL, 0, load<u64>(cpu + CPU_RIP));
+  set_delivering(false);
+  if (status == 0) return 0;
   return deliver_recorded(cpu, BENIGN);
 }
 

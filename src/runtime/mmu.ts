@@ -51,6 +51,11 @@ let t_gpa: u64 = 0;
 let t_flags: u32 = 0;
 /** The access is an instruction's own, which may leave; the processor's own accesses are answered at once. */
 let may_leave: bool = false;
+/** Exceptions and interrupts are being delivered: their pushes are the processor's own. */
+let delivering: bool = false;
+export function set_delivering(on: bool): void {
+  delivering = on;
+}
 
 function page_fault(cpu: u32, va: u64): u32 {
   store<u64>(cpu + CPU_EXC_CR2, va);
@@ -246,7 +251,7 @@ export function sys_rmw(cpu: u32, va: u64, size: u32): u32 {
 
 /** Like mem_write in the given access context (TLB_CTX_*). */
 export function mem_write_in(cpu: u32, va: u64, size: u32, ctx: u32): u32 {
-  may_leave = false;
+  may_leave = !delivering;
   return access(cpu, va, size & SIZE_MASK, ctx, WRITE, (size & MEM_STACK) != 0);
 }
 

@@ -13,7 +13,7 @@ import type {
 } from '../contract.ts';
 import { HvError, XSAVE_BYTES } from '../contract.ts';
 import type { IoHooks } from '../io-hooks.ts';
-import { GUEST_DEBUG, IOCTL, MP_STATES, RUN, SIZE, XCRS } from './abi.ts';
+import { EXIT_REASON, GUEST_DEBUG, IOCTL, MP_STATES, RUN, SIZE, XCRS } from './abi.ts';
 import {
   cpuidList,
   readDebugRegs,
@@ -109,6 +109,8 @@ export class KvmVcpu implements Vcpu {
   private enter(options: RunOptions): void {
     const v = this.page.view;
     v.setUint8(RUN.IMMEDIATE_EXIT, options.immediate || this.exitWanted ? 1 : 0);
+    // So that a return without a reason does not look like the last exit again.
+    v.setUint32(RUN.EXIT_REASON, EXIT_REASON.UNKNOWN, true);
     v.setUint8(RUN.REQUEST_INTERRUPT_WINDOW, this.requestInterruptWindow ? 1 : 0);
   }
   /** The exit of a KVM_RUN; undefined when a hook has answered it and the guest goes on. */

@@ -47,6 +47,8 @@ export class SoftContractVcpu implements Vcpu {
   private last: Exit | undefined;
   /** The instruction at rip has left in the middle and waits for an answer, or to be carried out. */
   private begun = false;
+  /** An instruction's stores are coming out; a single step ends behind the last. */
+  private stepOwed = false;
   private queued: number | undefined;
   private exception: VcpuEvents['exception'];
   private exitWanted = false;
@@ -82,7 +84,13 @@ export class SoftContractVcpu implements Vcpu {
       msr_write: (_, index, value) => (replay.msrWrite(index, value) ? 0 : 1),
       tsc_now: () => BigInt(Math.round((performance.now() * TSC_HZ) / 1000)),
       cpuid_query: (_, leaf, subleaf) => {
-        const r = this.cpuid.query(leaf, subleaf, this.state.get64('cr4'), this.state.get64('apic_base'));
+        const r = this.cpuid.query(
+          leaf,
+          subleaf,
+          this.state.get64('cr4'),
+          this.state.get64('apic_base'),
+          this.state.get64('xcr0'),
+        );
         r.forEach((value, i) => {
           this.state.set32('scratch', value, i);
         });
@@ -167,9 +175,12 @@ export class SoftContractVcpu implements Vcpu {
   private goOn(): Exit | undefined {
     const store = this.replay.takeStore();
     if (store) return store;
-    if (!this.begun) return undefined;
-    const exit = this.carryOut();
-    return exit ?? (this.stepping ? this.debugExit() : undefined);
+    if (this.begun) {
+      const exit = this.carryOut();
+      if (exit) return exit;
+    } else if (!this.stepOwed) return undefined;
+    this.stepOwed = false;
+    return this.stepping ? this.debugExit() : undefined;
   }
   /** Runs the instruction at rip with the answers known so far. */
   private carryOut(): Exit | undefined {
@@ -182,7 +193,9 @@ export class SoftContractVcpu implements Vcpu {
     this.begun = why === 'io';
     if (this.begun) return this.replay.question;
     this.replay.end();
-    return this.replay.takeStore() ?? this.exitOf(why);
+    const store = this.replay.takeStore();
+    this.stepOwed = store !== undefined;
+    return store ?? this.exitOf(why);
   }
 
   private slice(deadline: number): Exit | undefined {
@@ -298,6 +311,7 @@ export class SoftContractVcpu implements Vcpu {
   }
   setXcr0(value: bigint): void {
     this.state.set64('xcr0', value);
+    this.soft.runtime.update_context(this.soft.cpu);
   }
   getMsrs(indices: readonly number[]): bigint[] {
     return indices.map((index) => this.state.msr(index));
@@ -333,6 +347,7 @@ export class SoftContractVcpu implements Vcpu {
   }
   setCpuid(entries: readonly CpuidEntry[]): void {
     this.cpuid.set(entries);
+    this.state.set64('xcr0_mask', this.cpuid.xcr0Mask);
   }
   setGuestDebug(debug: GuestDebug): void {
     this.stepping = debug.singleStep;
