@@ -34,8 +34,9 @@ export const FEATURE_BITS: readonly FeatureBit[] = [
     fsgsbase: 0, bmi1: 3, avx2: 5, smep: 7, bmi2: 8, erms: 9, invpcid: 10, rdseed: 18, adx: 19, smap: 20,
     clflushopt: 23, clwb: 24, sha: 29,
   }), // biome-ignore format: one line a register
-  ...bits(7, 0, 'ecx', { umip: 2, rdpid: 22 }),
-  ...bits(7, 0, 'edx', { arch_capabilities: 29 }),
+  ...bits(7, 0, 'ecx', { umip: 2, vaes: 9, vpclmulqdq: 10, rdpid: 22 }),
+  ...bits(7, 0, 'edx', { fsrm: 4, serialize: 14, arch_capabilities: 29 }),
+  ...bits(0xd, 1, 'eax', { xsaveopt: 0, xsavec: 1, xgetbv1: 2, xsaves: 3 }),
   ...bits(0x8000_0001, 0, 'edx', { syscall: 11, nx: 20, pdpe1gb: 26, rdtscp: 27, lm: 29 }),
   ...bits(0x8000_0001, 0, 'ecx', { lahf_lm: 0, lzcnt: 5, prefetchw: 8 }),
   ...bits(0x8000_0007, 0, 'edx', { invariant_tsc: 8 }),
@@ -58,9 +59,17 @@ const model = (name: string, about: string, features: string): CpuModel => ({
   features: new Set(features.split(/\s+/)),
 });
 
+/** What the levels of the x86-64 psABI add to the one before, and what no level asks for. */
+const V2 = 'sse3 ssse3 sse4_1 sse4_2 popcnt';
+const V3 = 'avx avx2 bmi1 bmi2 f16c fma lzcnt movbe xsave xsaveopt xsavec xgetbv1';
+const BEYOND = 'aes pclmulqdq vaes vpclmulqdq sha adx rdrand rdseed rdpid clflushopt clwb erms fsrm serialize xsaves';
+
 /** The models `--cpu` takes. */
 export const CPU_MODELS: readonly CpuModel[] = [
   model('v1', 'x86-64 baseline with what a hypervisor guest expects', BASE),
+  model('v2', 'x86-64-v2: to SSE4.2', `${BASE} ${V2}`),
+  model('v3', 'x86-64-v3: to AVX2 and FMA', `${BASE} ${V2} ${V3}`),
+  model('max', 'everything that is there', `${BASE} ${V2} ${V3} ${BEYOND}`),
 ];
 /** The model of a name, or undefined. */
 export const cpuModel = (name: string): CpuModel | undefined => CPU_MODELS.find((m) => m.name === name);
@@ -91,8 +100,8 @@ export interface CpuidResult {
 function featureRegisters(m: CpuModel, leaf: number, subleaf: number): CpuidResult {
   const out: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
   for (const f of FEATURE_BITS) {
-    // Only leaf 7 of these looks at ECX.
-    const matches = f.leaf === leaf && (leaf !== 7 || f.subleaf === subleaf);
+    // Only leaves 7 and 0DH of these look at ECX.
+    const matches = f.leaf === leaf && ((leaf !== 7 && leaf !== 0xd) || f.subleaf === subleaf);
     if (matches && m.features.has(f.name)) out[f.register] |= 1 << f.bit;
   }
   return out;
@@ -111,12 +120,39 @@ function cacheLeaf(subleaf: number): CpuidResult {
   return { eax: c.type | (c.level << 5) | (1 << 8), ebx: (LINE - 1) | ((c.ways - 1) << 22), ecx: c.sets - 1, edx: 0 };
 }
 
+/** Components of XCR0: 0 x87, 1 SSE, 2 AVX. */
+const XCR0_BASE = 3n;
+const XCR0_AVX = 4n;
+/** Where the upper halves of YMM lie in an XSAVE area, and their size (SDM vol.1 13.4.3). */
+const AVX_OFFSET = 576;
+const AVX_SIZE = 256;
+
+/** Components of XCR0 that a model has; 0 without XSAVE. The vCPU's field xcr0_mask. */
+export function xcr0Mask(features: ReadonlySet<string>): bigint {
+  if (!features.has('xsave')) return 0n;
+  return features.has('avx') ? XCR0_BASE | XCR0_AVX : XCR0_BASE;
+}
+/** Bytes of an XSAVE area with some components; compacted areas have the same size. */
+export const xsaveSize = (components: bigint): number => (components & XCR0_AVX ? AVX_OFFSET + AVX_SIZE : AVX_OFFSET);
+
+/** Leaf 0DH: `mask` are the components there are, `xcr0` those in use. */
+function xsaveLeaf(m: CpuModel, subleaf: number, xcr0: bigint): CpuidResult {
+  const mask = xcr0Mask(m.features);
+  if (mask === 0n) return { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+  if (subleaf === 0) return { eax: Number(mask), ebx: xsaveSize(xcr0), ecx: xsaveSize(mask), edx: 0 };
+  if (subleaf === 1) return { ...featureRegisters(m, 0xd, 1), ebx: xsaveSize(xcr0) };
+  if (subleaf === 2 && mask & XCR0_AVX) return { eax: AVX_SIZE, ebx: AVX_OFFSET, ecx: 0, edx: 0 };
+  return { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+}
+
 /** What the guest's system state adds to CPUID. */
 export interface CpuidContext {
   readonly apicId: number;
   readonly cpus: number;
   /** CR4.OSXSAVE. */
   readonly osxsave: boolean;
+  /** Components in use; 1 after reset. */
+  readonly xcr0: bigint;
   /** IA32_APIC_BASE says that the local APIC is on. */
   readonly apicEnabled: boolean;
 }
@@ -136,6 +172,8 @@ export function cpuid(m: CpuModel, leaf: number, subleaf: number, c: CpuidContex
       return { eax: 0x00feff01, ebx: 0, ecx: 0, edx: 0 };
     case 4:
       return cacheLeaf(subleaf);
+    case 0xd:
+      return xsaveLeaf(m, subleaf, c.xcr0);
     case 0xb:
       return topology(subleaf, c);
     case 0x15:

@@ -3,7 +3,7 @@ import type { CpuidEntry } from './contract.ts';
 import { type CpuidResult, type CpuModel, cpuid, FEATURE_BITS } from './cpu-model.ts';
 
 /** Leaves whose answer depends on ECX, with the highest subleaf that says something. */
-const SUBLEAVES: Readonly<Record<number, number>> = { 4: 3, 7: 0, 11: 2 };
+const SUBLEAVES: Readonly<Record<number, number>> = { 4: 3, 7: 0, 11: 2, 13: 2 };
 const LAST_BASIC = 0x16;
 const HYPERVISOR_LEAVES = [0x4000_0000, 0x4000_0010];
 const FIRST_EXTENDED = 0x8000_0000;
@@ -12,9 +12,10 @@ const LAST_EXTENDED = 0x8000_0008;
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 const LEAVES = [...range(0, LAST_BASIC), ...HYPERVISOR_LEAVES, ...range(FIRST_EXTENDED, LAST_EXTENDED)];
 
-/** What CPUID answers for a model on vCPU `apicId` of `cpus`. The engine fills in OSXSAVE and the APIC bit itself. */
+/** What CPUID answers for a model on vCPU `apicId` of `cpus`. The engine fills in OSXSAVE, the APIC bit and what depends on
+ * XCR0 itself. */
 export function cpuidEntries(model: CpuModel, apicId = 0, cpus = 1): CpuidEntry[] {
-  const context = { apicId, cpus, osxsave: false, apicEnabled: true };
+  const context = { apicId, cpus, osxsave: false, xcr0: 1n, apicEnabled: true };
   return LEAVES.flatMap((leaf): CpuidEntry[] => {
     const last = SUBLEAVES[leaf];
     if (last === undefined) return [{ leaf, subleaf: undefined, ...unsigned(cpuid(model, leaf, 0, context)) }];

@@ -228,4 +228,21 @@ const X87: readonly HelperSpec[] = [
   helper('x87_fptan():i', 'FPTAN'),
 ];
 
-export const HELPERS: readonly HelperSpec[] = [...SYSTEM, ...SSE, ...X87];
+/** AES, SHA and PCLMULQDQ on vectors: src/runtime/crypto. None of these fault. */
+const CRYPTO: readonly HelperSpec[] = [
+  helper('aes_enc(vv):v', 'AESENC: (state, round key)'),
+  helper('aes_enclast(vv):v', 'AESENCLAST'),
+  helper('aes_dec(vv):v', 'AESDEC'),
+  helper('aes_declast(vv):v', 'AESDECLAST'),
+  helper('aes_imc(v):v', 'AESIMC'),
+  helper('aes_keygen(vi):v', 'AESKEYGENASSIST: (key, immediate)'),
+  helper('clmul(ll):v', 'PCLMULQDQ of two quadwords'),
+  helper('sha1_rounds(vvi):v', 'SHA1RNDS4: (A to D, words, immediate)'),
+  helper('sha1_next(vv):v', 'SHA1NEXTE'),
+  helper('sha1_message(vv):v', 'SHA1MSG2'),
+  helper('sha256_rounds(vvv):v', 'SHA256RNDS2: (C D G H, A B E F, words)'),
+  helper('sha256_message1(vv):v', 'SHA256MSG1'),
+  helper('sha256_message2(vv):v', 'SHA256MSG2'),
+];
+
+export const HELPERS: readonly HelperSpec[] = [...SYSTEM, ...SSE, ...X87, ...CRYPTO];

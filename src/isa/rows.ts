@@ -1,4 +1,5 @@
 /** All instruction rows, family by family. The index of a row in this list is its id. */
+import { AES_ROWS } from './families/aes.ts';
 import { ALU_ROWS } from './families/alu.ts';
 import { AVX_CONVERT } from './families/avx-convert.ts';
 import { AVX_FLOAT } from './families/avx-float.ts';
@@ -17,6 +18,7 @@ import { IO_ROWS } from './families/io.ts';
 import { MMX_ROWS } from './families/mmx.ts';
 import { MOV_ROWS } from './families/mov.ts';
 import { MULDIV_ROWS } from './families/muldiv.ts';
+import { SHA_ROWS } from './families/sha.ts';
 import { SHIFT_ROWS } from './families/shift.ts';
 import { SSE_ARITH } from './families/sse-arith.ts';
 import { SSE_CONVERT } from './families/sse-convert.ts';
@@ -66,4 +68,6 @@ export const ROWS: readonly Row[] = [
   ...AVX_PERMUTE,
   ...AVX_MASKED,
   ...FMA_ROWS,
+  ...AES_ROWS,
+  ...SHA_ROWS,
 ];

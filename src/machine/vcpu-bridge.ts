@@ -1,7 +1,7 @@
 /** What a vCPU of the soft engine asks of the machine: ports, MMIO, the MSRs of the local APIC, CPUID, time. */
 
 import type { AccessWidth } from '../devices/device.ts';
-import { ARCH_CAPABILITIES, type CpuModel, cpuid, TSC_HZ } from '../hv/cpu-model.ts';
+import { ARCH_CAPABILITIES, type CpuModel, cpuid, TSC_HZ, xcr0Mask } from '../hv/cpu-model.ts';
 import type { SoftVcpu, VcpuHost } from '../hv/soft/vcpu.ts';
 import type { SoftMemory } from '../hv/soft/vm.ts';
 import { CPU, CR4 } from '../isa/layout.ts';
@@ -30,6 +30,7 @@ export class VcpuBridge implements VcpuHost {
   /** Connects the board's interrupt requests to the vCPU. */
   attach(vcpu: SoftVcpu): void {
     const { apic, clock } = this.board;
+    this.view.setBigUint64(vcpu.cpu + CPU.xcr0_mask!, xcr0Mask(this.model.features), true);
     this.board.onInterruptChange = () => vcpu.setInterruptPending(apic.pending);
     this.board.onNmi = () => vcpu.nmi();
     this.board.onA20 = (open) => {
@@ -89,8 +90,9 @@ export class VcpuBridge implements VcpuHost {
   cpuid_query(cpu: number, leaf: number, subleaf: number): void {
     const osxsave = (this.view.getBigUint64(cpu + CPU.cr4!, true) & BigInt(CR4.OSXSAVE)) !== 0n;
     const apicEnabled = ((this.board.apic.readMsr(IA32_APIC_BASE) ?? 0n) & APIC_BASE_ENABLE) !== 0n;
+    const xcr0 = this.view.getBigUint64(cpu + CPU.xcr0!, true);
     const apicId = this.view.getUint32(cpu + CPU.vcpu_id!, true);
-    const r = cpuid(this.model, leaf, subleaf, { apicId, cpus: 1, osxsave, apicEnabled });
+    const r = cpuid(this.model, leaf, subleaf, { apicId, cpus: 1, osxsave, xcr0, apicEnabled });
     [r.eax, r.ebx, r.ecx, r.edx].forEach((v, i) => {
       this.view.setUint32(cpu + CPU.scratch! + i * 4, v >>> 0, true);
     });

@@ -6,6 +6,9 @@ export { bmi_pdep, bmi_pext } from './bit-moves';
 export * from './codecache';
 // System registers.
 export { clear_task_switched, load_machine_status, read_cr, read_xcr, write_cr, write_xcr } from './control-registers';
+// AES, SHA and carry-less multiplication.
+export * from './crypto/aes';
+export * from './crypto/sha';
 export { read_dr, write_dr } from './debug-registers';
 export { access_rights, load_ldtr, load_tr, segment_limit, verify_segment } from './descriptor-queries';
 // Exceptions and interrupts.

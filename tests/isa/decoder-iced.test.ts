@@ -158,7 +158,7 @@ const SYNONYMS: readonly (readonly [RegExp, string])[] = [
   [/^(lock )?sal /, '$1shl '],
   [/^xchg (ax, ax|eax, eax|rax, rax)$/, 'nop'],
   [/^prefetch(w|wt1|_\w+) /, 'prefetch '],
-  [/^(cldemote|prefetchit\d) .*/, 'nop'],
+  [/^(cldemote|prefetchit\d|rdssp[dq]) .*/, 'nop'],
   [/^xchg r8[wd]?, [re]?ax$/, 'pause'], // F3 41 90: CPUs exchange, iced pauses
   [/^movsxd (\w+), .*/, 'movsxd $1'],
   [/^vmgexit/, 'vmmcall'],

@@ -11,7 +11,7 @@ import { i32Const, type LoadOp, load, type StoreOp, type ValType } from '../../s
 import { ModuleBuilder } from '../../src/wasm/module.ts';
 
 /** Helpers that need nothing but the vCPU's state. */
-const PURE = /^(sse|x87)_|_image$/;
+const PURE = /^(sse|x87|aes|sha1|sha256|bmi)_|_image$|^clmul$/;
 const TYPE: Readonly<Record<string, ValType & LoadOp & StoreOp>> = { i: 'i32', l: 'i64', v: 'v128' };
 /** Where the result, the arguments (16 bytes each) and the state lie; above what the runtime keeps for itself. */
 const EXCHANGE = 0x2_0000;

@@ -303,6 +303,7 @@ const CACHE: readonly Row[] = [
   row('clflush', 'Mb', 'NP 0F AE /7', touch, { feature: 'clflush' }),
   row('clflushopt', 'Mb', '66 0F AE /7', touch, { feature: 'clflushopt' }),
   row('clwb', 'Mb', '66 0F AE /6', touch, { feature: 'clwb' }),
+  row('serialize', '', 'NP 0F 01 E8', nothing, { feature: 'serialize', ends: true }),
   ...fence('lfence', 0xe8),
   ...fence('mfence', 0xf0),
   ...fence('sfence', 0xf8),
