@@ -7,7 +7,7 @@ import type { Decoder } from '../isa/decoder.ts';
 import { disassemble } from '../isa/disasm.ts';
 import type { Insn } from '../isa/insn.ts';
 import { compareRegs, compareVcpus, type Difference } from './compare.ts';
-import type { Exit, GuestMemory, Regs, Vcpu } from './contract.ts';
+import type { DescriptorTable, Exit, GuestMemory, Regs, Vcpu } from './contract.ts';
 import { AT, HANDLER_SIZE } from './modes.ts';
 
 export interface Side {
@@ -39,6 +39,7 @@ const HANDLERS_END = BigInt(AT.handlers + 256 * HANDLER_SIZE);
 const MAX_ACCESSES = 64;
 const MAX_ITERATIONS = 1100;
 const MAX_MISSED = 2;
+const MAX_JOINED = 4;
 const HLT = 0xf4;
 const TF = 0x100n;
 const LOW32 = 0xffff_ffffn;
@@ -49,7 +50,7 @@ export class Lockstep {
   private readonly decoder: Decoder;
   private readonly value: () => number;
   /** IDTs of the guest's own making are left alone: KVM does not look at the limit in real mode. */
-  private idtBase = 0n;
+  private idt: DescriptorTable = { base: 0n, limit: 0 };
 
   /**
    * @param a the engine under test
@@ -66,7 +67,7 @@ export class Lockstep {
 
   /** A new state was set. */
   begin(): void {
-    this.idtBase = this.a.vcpu.getSregs().idt.base;
+    this.idt = this.a.vcpu.getSregs().idt;
   }
 
   /** Decodes what `a` is about to execute, where memory is mapped onto itself. */
@@ -111,6 +112,8 @@ export class Lockstep {
       exitA = this.finish(this.a, got, log);
     }
     // Under single steps a HLT is a trap on some engines.
+    const isHalt = insn?.row.name === 'hlt' && exitA.reason === 'hlt';
+    if (isHalt) exitB = exitA;
     if (halted && (exitA.reason === 'hlt' || exitB.reason === 'hlt') && this.together()) exitB = exitA;
     // What is left after a triple fault is undefined (SDM vol.3 6.15), and some exits come without end.
     if (exitA.reason === exitB.reason && exitA.reason === 'shutdown') return { kind: 'ended', reason: 'shutdown' };
@@ -121,6 +124,8 @@ export class Lockstep {
     if (got.join() !== accesses.join()) differences.push({ what: 'accesses', a: got.join(' '), b: accesses.join(' ') });
     differences.push(...this.compare(insn, code === 64));
     if (differences.length > 0) {
+      if (exitB.reason === 'debug' && this.joined(insn, code === 64, got, log))
+        return { kind: 'ended', reason: 'steps in one' };
       const length = insn?.length ?? 15;
       const hex = [...bytes.subarray(0, length)].map((v) => v.toString(16).padStart(2, '0')).join(' ');
       const text = insn ? disassemble(insn, rip) : '(undefined)';
@@ -128,7 +133,8 @@ export class Lockstep {
     }
     if (this.inHandler()) return { kind: 'ended', reason: 'exception' };
     if (exitA.reason !== 'debug' && exitA.reason !== 'hlt') return { kind: 'ended', reason: exitA.reason };
-    if (this.a.vcpu.getSregs().idt.base !== this.idtBase) return { kind: 'ended', reason: 'IDT moved' };
+    const { idt } = this.a.vcpu.getSregs();
+    if (idt.base !== this.idt.base || idt.limit !== this.idt.limit) return { kind: 'ended', reason: 'IDT moved' };
     // Single steps of the guest's own are not seen by a debugger's.
     if (this.a.vcpu.getRegs().rflags & TF) return { kind: 'ended', reason: 'trap flag' };
     return this.skipHalt() ? { kind: 'same' } : { kind: 'ended', reason: 'branch' };
@@ -152,6 +158,15 @@ export class Lockstep {
   private behindHalt(next: bigint): boolean {
     const { rip } = this.b.vcpu.getRegs();
     return rip !== next && rip > 0n && rip < BigInt(AT.ram) && this.b.memory.read(Number(rip) - 1, 1)[0] === HLT;
+  }
+  /** Whether `b` has only done more instructions in one step: some more of `a`'s then give the same state. */
+  private joined(insn: Insn | undefined, wide: boolean, got: string[], log: string[]): boolean {
+    for (let i = 0; i < MAX_JOINED; i++) {
+      const { reason } = this.finish(this.a, got, log);
+      if (this.compare(insn, wide).length === 0 && got.join() === log.join()) return true;
+      if (reason !== 'debug' && reason !== 'hlt') return false;
+    }
+    return false;
   }
   /** Goes on behind the HLT that follows each instruction. False when rip is elsewhere. */
   private skipHalt(): boolean {
