@@ -161,6 +161,8 @@ const text = (s: string): number[] => {
  */
 export class ModuleBuilder {
   private readonly types: FuncType[] = [];
+  private readonly typeByKey = new Map<string, number>();
+  private readonly typeOf = new Map<FuncType, number>();
   private readonly imports: FunctionImport[] = [];
   private readonly functions: FunctionBuilder[] = [];
   private readonly indexOf = new Map<string, { index: number; type: FuncType }>();
@@ -168,9 +170,16 @@ export class ModuleBuilder {
   private readonly elements: { at: number; names: readonly string[] }[] = [];
 
   typeIndex(t: FuncType): number {
-    const key = (x: FuncType): string => `${x.params.join()}>${x.results.join()}`;
-    const found = this.types.findIndex((x) => key(x) === key(t));
-    return found >= 0 ? found : this.types.push(t) - 1;
+    const known = this.typeOf.get(t);
+    if (known !== undefined) return known;
+    const key = `${t.params.join()}>${t.results.join()}`;
+    let index = this.typeByKey.get(key);
+    if (index === undefined) {
+      index = this.types.push(t) - 1;
+      this.typeByKey.set(key, index);
+    }
+    this.typeOf.set(t, index);
+    return index;
   }
   importFunction(module: string, name: string, type: FuncType): void {
     if (this.functions.length > 0) throw new Error('imports come before functions');

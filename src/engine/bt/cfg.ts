@@ -3,6 +3,7 @@
  * calls within the entry's page. Positions are byte offsets from the start of that page.
  */
 import type { Insn } from '../../isa/insn.ts';
+import type { Row } from '../../isa/row.ts';
 import { isConditionalBranch, usesOffset } from '../shape.ts';
 import { rowUse } from './rowuse.ts';
 
@@ -49,15 +50,28 @@ const MAX_BLOCKS = 120;
 const INTERPRETED_METHODS = new Set(['transfer', 'probeStore']);
 const isTranslatableHelper = (name: string): boolean => /^(sse_|x87_)/.test(name);
 
+const ROWS = new WeakMap<Row, boolean>();
+
 /** Can the translator state this instruction, or is it left to the interpreter? `methods`: its vocabulary. */
 export function isTranslatable(insn: Insn, methods: { has(name: string): boolean }): boolean {
+  let known = ROWS.get(insn.row);
+  if (known === undefined) {
+    known = isTranslatableRow(insn.row, methods);
+    ROWS.set(insn.row, known);
+  }
+  return known && isTranslatableForm(insn);
+}
+function isTranslatableForm(insn: Insn): boolean {
   const { row } = insn;
   if (insn.rep !== 'none' || insn.mode.code === 16 || insn.asize === 16 || insn.mode.stack === 16) return false;
   if (insn.mode.code === 32 && usesOffset(row) && row.name !== 'lea') return false;
-  const isBranch = ['branch', 'jump'].some((m) => rowUse(row).methods.has(m));
   // With a 16-bit operand a near branch cuts rip.
-  if (isBranch && insn.w === 16) return false;
-  if (row.ends && !isBranch) return false;
+  return insn.w !== 16 || !isBranch(row);
+}
+const isBranch = (row: Row): boolean => rowUse(row).methods.has('branch') || rowUse(row).methods.has('jump');
+
+function isTranslatableRow(row: Row, methods: { has(name: string): boolean }): boolean {
+  if (row.ends && !isBranch(row)) return false;
   if (row.unit !== undefined && row.unit !== 'sse' && row.unit !== 'x87' && row.unit !== 'mmx') return false;
   const use = rowUse(row);
   for (const m of use.methods) if (INTERPRETED_METHODS.has(m) || !methods.has(m)) return false;
@@ -68,20 +82,29 @@ export function isTranslatable(insn: Insn, methods: { has(name: string): boolean
 /** Finds the instruction at a position of the page, with its record; undefined when it cannot be decoded there. */
 export type InsnAt = (at: number) => RegionInsn | undefined;
 
-/** Positions where blocks begin: the entry and all targets; instruction starts are collected on the way. */
-export function buildCfg(entry: number, insnAt: InsnAt, canTranslate: (insn: Insn) => boolean): Cfg {
+/**
+ * The graph of what is reached from `entry`. It stops before places that are entries of regions already (`isEntry`):
+ * a jump to them costs little, and code would be translated again and again.
+ *
+ * Positions where blocks begin: the entry and all targets; instruction starts are collected on the way. */
+export function buildCfg(
+  entry: number,
+  insnAt: InsnAt,
+  canTranslate: (insn: Insn) => boolean,
+  isEntry: (at: number) => boolean,
+): Cfg {
   const known = new Map<number, RegionInsn>();
   const leaders = new Set<number>([entry]);
   const work = [entry];
   const inPage = (at: number): boolean => at >= 0 && at < 4096;
   const lead = (at: number): void => {
-    if (!inPage(at) || leaders.has(at) || leaders.size >= MAX_BLOCKS) return;
+    if (!inPage(at) || leaders.has(at) || leaders.size >= MAX_BLOCKS || isEntry(at)) return;
     leaders.add(at);
     work.push(at);
   };
   while (work.length > 0) {
     let at = work.shift()!;
-    while (!known.has(at) && known.size < MAX_INSNS && inPage(at)) {
+    while (!known.has(at) && known.size < MAX_INSNS && inPage(at) && (at === entry || !isEntry(at))) {
       const i = insnAt(at);
       if (!i) break;
       known.set(at, i);

@@ -101,7 +101,10 @@ export class RegionWriter {
     const bases = all.map((s) => x.load('i64', cpu, CPU.seg_base! + s * 8)).reduce((a, b) => x.or(a, b));
     const limits = all.map((s) => x.load('i32', cpu, CPU.seg_limit! + s * 4)).reduce((a, b) => x.and(a, b));
     const data = [SEG.es, SEG.ss, SEG.ds].map((s) => x.load('i32', cpu, CPU.seg_attr! + s * 4));
-    const writable = x.and(data.reduce((a, b) => x.and(a, b)), x.i32Const(ATTR.WRITABLE | ATTR.P));
+    const writable = x.and(
+      data.reduce((a, b) => x.and(a, b)),
+      x.i32Const(ATTR.WRITABLE | ATTR.P),
+    );
     const extended = [SEG.fs, SEG.gs].map((s) => x.load('i32', cpu, CPU.seg_limit! + s * 4));
     const used = extended.filter((_, i) => this.usesSegment(SEG.fs + i)).reduce((a, b) => x.and(a, b), limits);
     const flat = x.and(

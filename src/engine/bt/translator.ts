@@ -12,17 +12,21 @@ import { INTERPRETER_FUNCTIONS } from '../interp/module.ts';
 import { SPECIAL } from '../interp/special.ts';
 import { codeModeOf } from '../state.ts';
 import { RegionOps } from './backend.ts';
-import { buildCfg, isTranslatable, type RegionInsn } from './cfg.ts';
+import { buildCfg, type Cfg, isTranslatable, type RegionInsn } from './cfg.ts';
 import { RegionWriter } from './region.ts';
+import { rowUse } from './rowuse.ts';
 
 /** Jumps to a record before it is translated, as its counter begins. */
-export const HOT_THRESHOLD = 300;
+export const HOT_THRESHOLD = 1000;
 /** What a counter is set to after its record was dealt with. */
 const COUNTER_REST = 0xffff;
 /** Regions that go into one module at the most. */
 const MAX_BATCH = 32;
 
 const WASM_TYPE = { i: 'i32', l: 'i64', v: 'v128' } as const;
+const HELPER_BY_NAME = new Map(HELPERS.map((h) => [h.name, h]));
+const RAM_ACCESS: FuncType = { params: ['i32', 'i64', 'i32'], results: ['i32'] };
+const FLAG_FUNCTION: FuncType = { params: ['i32'], results: ['i32'] };
 const I64_OF_I64S = (n: number): FuncType => ({ params: new Array(n).fill('i64'), results: ['i64'] });
 
 export interface TranslatorOptions {
@@ -53,6 +57,11 @@ interface Pending {
   readonly page: number;
   readonly at: number;
   readonly rip: bigint;
+}
+
+interface Plan {
+  readonly entry: Pending;
+  readonly cfg: Cfg;
 }
 
 /** Vocabulary that the region backend has. */
@@ -113,36 +122,25 @@ export class Translator {
   flush(): void {
     const started = performance.now();
     const batch = [...this.pending.values()].slice(0, MAX_BATCH);
-    for (const p of batch) this.pending.delete(p.rec);
-    const m = this.newModule();
-    const made: Pending[] = [];
-    for (const p of batch) if (this.addRegion(m, p)) made.push(p);
+    const plans: Plan[] = [];
+    const taken = new Set<number>();
+    for (const p of batch) {
+      this.pending.delete(p.rec);
+      const plan = this.plan(p, taken);
+      if (!plan) continue;
+      plans.push(plan);
+      taken.add(p.rec);
+    }
+    const m = this.newModule(plans);
+    const made = plans.filter((plan) => this.addRegion(m, plan)).map((plan) => plan.entry);
     if (made.length > 0) this.install(m, made);
     this.counters.ms += performance.now() - started;
   }
 
-  private newModule(): ModuleBuilder {
-    const m = new ModuleBuilder();
-    const access: FuncType = { params: ['i32', 'i64', 'i32'], results: ['i32'] };
-    m.importFunction('runtime', 'ram_read', access);
-    m.importFunction('runtime', 'ram_write', access);
-    for (const h of HELPERS) {
-      if (!/^(sse_|x87_)/.test(h.name)) continue;
-      const params = ['i32' as const, ...[...h.params].map((p) => WASM_TYPE[p as 'i'])];
-      m.importFunction('runtime', h.name, { params, results: h.result === '' ? [] : [WASM_TYPE[h.result as 'i']] });
-    }
-    for (const name of INTERPRETER_FUNCTIONS) {
-      if (name === 'enter') continue;
-      m.importFunction('interpreter', name, functionType(name));
-    }
-    return m;
-  }
-
-  /** Writes the region of an entry; false when there is nothing to gain or the entry is gone. */
-  private addRegion(m: ModuleBuilder, p: Pending): boolean {
-    const frame = this.u32(p.page + CODE_PAGE.FRAME);
-    const host = this.o.cache.frameAddress(p.cpu, frame);
-    if (host === undefined || this.u32(p.page + CODE_PAGE.ENTRY + p.at * 4) !== p.rec) return false;
+  /** The graph of an entry; undefined when there is nothing to gain or the entry is gone. `taken`: other entries of the batch. */
+  private plan(p: Pending, taken: ReadonlySet<number>): Plan | undefined {
+    const host = this.o.cache.frameAddress(p.cpu, this.u32(p.page + CODE_PAGE.FRAME));
+    if (host === undefined || this.u32(p.page + CODE_PAGE.ENTRY + p.at * 4) !== p.rec) return undefined;
     const mode = codeModeOf(this.u32(p.page + CODE_PAGE.MODE));
     const insnAt = (at: number): RegionInsn | undefined => {
       const insn = this.o.decoder.decode(this.bytes, host + at, host + 4096, mode);
@@ -152,12 +150,38 @@ export class Translator {
       const handler = this.originals.get(rec) ?? this.u32(rec + REC.HANDLER);
       return { insn, at, rec, handler, count: this.view.getUint16(rec + REC.COUNT, true) };
     };
-    const cfg = buildCfg(p.at, insnAt, (insn) => this.canTranslate(insn));
-    const first = cfg.blocks.get(p.at);
-    if (!first || first.insns.length === 0) {
-      this.counters.refused++;
-      return false;
+    const isEntry = (at: number): boolean => {
+      const rec = this.u32(p.page + CODE_PAGE.ENTRY + at * 4);
+      return this.originals.has(rec) || taken.has(rec);
+    };
+    const cfg = buildCfg(p.at, insnAt, (insn) => this.canTranslate(insn), isEntry);
+    if ((cfg.blocks.get(p.at)?.insns.length ?? 0) > 0) return { entry: p, cfg };
+    this.counters.refused++;
+    return undefined;
+  }
+
+  /** A module that imports what the regions to be written call. */
+  private newModule(plans: readonly Plan[]): ModuleBuilder {
+    const m = new ModuleBuilder();
+    m.importFunction('runtime', 'ram_read', RAM_ACCESS);
+    m.importFunction('runtime', 'ram_write', RAM_ACCESS);
+    const used = new Set<string>();
+    for (const { cfg } of plans)
+      for (const b of cfg.blocks.values())
+        for (const i of b.insns) for (const h of rowUse(i.insn.row).helpers) used.add(h);
+    for (const name of used) {
+      const h = HELPER_BY_NAME.get(name)!;
+      const params = ['i32' as const, ...[...h.params].map((p) => WASM_TYPE[p as 'i'])];
+      m.importFunction('runtime', name, { params, results: h.result === '' ? [] : [WASM_TYPE[h.result as 'i']] });
     }
+    for (const name of INTERPRETER_FUNCTIONS) {
+      if (name !== 'enter') m.importFunction('interpreter', name, functionType(name));
+    }
+    return m;
+  }
+
+  /** Writes a region; false when there is no room for its records. */
+  private addRegion(m: ModuleBuilder, { entry: p, cfg }: Plan): boolean {
     const joins = new Map<number, number>();
     const join = (target: number): number => {
       let rec = joins.get(target);
@@ -167,8 +191,8 @@ export class Translator {
       }
       return rec;
     };
-    const name = `region_${p.rip.toString(16)}`;
-    new RegionWriter(m, `${name}_${this.counters.regions}`, cfg, { join, joinHandler: SPECIAL.join }).write();
+    const name = `region_${p.rip.toString(16)}_${this.counters.regions}`;
+    new RegionWriter(m, name, cfg, { join, joinHandler: SPECIAL.join }).write();
     if ([...joins.values()].includes(0)) {
       m.dropLast();
       return false;
@@ -212,5 +236,5 @@ function functionType(name: string): FuncType {
   if (name === 'explicit') return { params: ['i32'], results: [] };
   if (name.startsWith('mulh')) return I64_OF_I64S(2);
   if (name === 'udiv128') return I64_OF_I64S(3);
-  return { params: ['i32'], results: ['i32'] };
+  return FLAG_FUNCTION;
 }
