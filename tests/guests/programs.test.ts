@@ -1,0 +1,36 @@
+// Programs built by gcc, run by the host and in the guest, 64- and 32-bit: what they print must be the same.
+
+import { spawnSync } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import { BOOT_SECONDS, build, hasImage, runGuest } from './guest.ts';
+
+const image = await hasImage('debian');
+/** Share of the work that the benchmark does. */
+const SCALE = '0.05';
+
+/** The lines of a program without the times, which are their last word. */
+function checks(text: string): string[] {
+  const lines = text.split(/\r?\n/).filter((line) => /^[a-z-]+ \S+ \S+$/.test(line));
+  return lines.map((line) => line.split(' ').slice(0, 2).join(' '));
+}
+
+describe.each([64, 32] as const)('%i-bit programs', (bits) => {
+  const loops = image ? build('bench/guest/loops.c', bits) : undefined;
+  const system = image ? build('bench/guest/system.c', bits) : undefined;
+
+  it.skipIf(!loops || !system)(
+    'print in the guest what they print on the host',
+    async () => {
+      const native = [loops!, system!].map((file) => spawnSync(file, [SCALE], { encoding: 'utf8' }).stdout).join('');
+      expect(checks(native)).toHaveLength(12);
+      const { code, stdout } = await runGuest({
+        append: 'quiet',
+        copy: { '/root/loops': loops!, '/root/system': system! },
+        exec: `./loops ${SCALE}; ./system ${SCALE}`,
+      });
+      expect(checks(stdout)).toEqual(checks(native));
+      expect(code).toBe(0);
+    },
+    (BOOT_SECONDS + 30) * 1000,
+  );
+});
