@@ -38,6 +38,8 @@ export class DecodeCache {
   private readonly fetch = new Uint8Array(16);
   /** Set: the next instruction is decoded on its own and the chain comes back after it. */
   alone = false;
+  /** The instruction decoded on its own last repeats: it may not have ended. */
+  aloneRepeats = false;
 
   constructor(options: DecodeCacheOptions) {
     this.o = options;
@@ -51,6 +53,8 @@ export class DecodeCache {
 
   /** The record at the field rip, or 0 when the chain must return (a fault was delivered, or the vCPU must look). */
   resolve(cpu: number): number {
+    // A trap may be due after every instruction: the vCPU takes them one by one.
+    if (!this.alone && this.everyFetchLooked(cpu)) return 0;
     const v = this.view;
     const rip = v.getBigUint64(cpu + CPU.rip!, true);
     const mask = v.getBigUint64(cpu + CPU.code_mask!, true);
@@ -62,7 +66,7 @@ export class DecodeCache {
     const within = Number(linear & 0xfffn);
     const frame = Number(gpa >> 12n);
     const host = this.frameAddress(cpu, frame);
-    if (host === undefined || this.alone || limit < 4096 - within || this.everyFetchLooked(cpu)) {
+    if (host === undefined || this.alone || limit < 4096 - within) {
       return this.resolveAlone(cpu, linear, within, host, limit);
     }
     const page = this.codePage(cpu, frame);
@@ -286,6 +290,7 @@ export class DecodeCache {
     }
     this.o.onTrace?.(this.view.getBigUint64(cpu + CPU.rip!, true), [insn]);
     this.endBudget(cpu);
+    this.aloneRepeats = insn.rep !== 'none';
     const p = { offset: within, count: 0 };
     const at = writeInsn(this.view, this.o.aloneAt, insn, this.handlerOf(insn), p);
     writeSpecial(this.view, at, SPECIAL.alone, { offset: within + insn.length, count: 1 });

@@ -139,6 +139,7 @@ const FIELDS: readonly FieldSpec[] = [
   field('tlb_large', 'u64', 'filter of 4 MiB regions from which a page above 4 KiB is in a TLB: bit (va >> 22) & 63'),
   field('tlb_used', 'u32', 'bit i set: data TLB i was filled since its last whole flush'),
   field('exec_global', 'u32', 'ITLB_GLOBAL if the page that exec_translate found last is global, else 0'),
+  field('watched', 'u32', 'non-zero: a data breakpoint is enabled in dr7'),
   field('cow_spare', 'u32', 'address of the first spare frame for breaking COW (its first u32: the next one), or 0'),
   field('cow_count', 'u32', 'number of spare frames in that list'),
   field('scratch', 'u64', 'free use inside one instruction helper (FXSAVE image, far pointers, ...)', 128),

@@ -4,6 +4,7 @@ import { port_read, port_write } from './env';
 import { CPU_SCRATCH, CR0_PE, EXC_GP, SEG_TR } from './gen/layout';
 import { sys_read } from './mmu';
 import { cpl, cr0, iopl, must_wait, raise, seg_attr, seg_base, seg_limit, v86_mode } from './state';
+import { note_port } from './watch';
 
 /** Offset of the I/O map base in a 32- or 64-bit TSS, and the limit that makes it readable. */
 const IO_MAP_BASE: u32 = 0x66;
@@ -35,6 +36,7 @@ export function check_io(cpu: u32, port: u32, bytes: u32): u32 {
 /** IN: the value goes to scratch[0]. `width` in bits. 1: fault recorded. */
 export function io_in(cpu: u32, port: u32, width: u32): u32 {
   if (check_io(cpu, port & 0xffff, width >> 3)) return 1;
+  note_port(cpu, port & 0xffff, width >> 3);
   store<u64>(cpu + CPU_SCRATCH, port_read(cpu, port & 0xffff, width >> 3));
   return must_wait(cpu) ? 1 : 0;
 }
@@ -42,6 +44,7 @@ export function io_in(cpu: u32, port: u32, width: u32): u32 {
 /** OUT. */
 export function io_out(cpu: u32, port: u32, width: u32, value: u64): u32 {
   if (check_io(cpu, port & 0xffff, width >> 3)) return 1;
+  note_port(cpu, port & 0xffff, width >> 3);
   port_write(cpu, port & 0xffff, width >> 3, <u32>value);
   return must_wait(cpu) ? 1 : 0;
 }

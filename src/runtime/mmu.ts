@@ -14,6 +14,7 @@ import {
   CPU_EXIT_MODE,
   CPU_N_ITLB_MISS,
   CPU_N_SLOW,
+  CPU_WATCHED,
   EXC_AC,
   EXC_GP,
   EXC_PF,
@@ -34,6 +35,7 @@ import {
 import { canonical, cpl, current_context, long_mode, must_wait, raise, raise_leave } from './state';
 import { note_page_size, tlb_entry, tlb_fill } from './tlb';
 import { ACCESS_AC, ACCESS_FETCH, ACCESS_USER, ACCESS_WRITE, walk, walk_error, walk_global, walk_gpa } from './walk';
+import { note_access } from './watch';
 
 /** Added to the size of an access through SS: a non-canonical address is then #SS, not #GP. */
 export const MEM_STACK: u32 = 0x100;
@@ -183,17 +185,23 @@ function access(cpu: u32, address: u64, n: u32, ctx: u32, kind: u32, stack: bool
 /** Where to load `size` (1-64, + MEM_STACK) bytes of linear address `va`; 0 after recording a fault. */
 export function mem_read(cpu: u32, va: u64, size: u32): u32 {
   may_leave = true;
-  return access(cpu, va, size & SIZE_MASK, current_context(cpu), READ, (size & MEM_STACK) != 0);
+  const host = access(cpu, va, size & SIZE_MASK, current_context(cpu), READ, (size & MEM_STACK) != 0);
+  if (host && load<u32>(cpu + CPU_WATCHED)) note_access(cpu, load<u64>(cpu + CPU_BOUNCE_VA), size & SIZE_MASK, false);
+  return host;
 }
 /** Where to store; 0 after recording a fault. mem_commit has to follow the store. */
 export function mem_write(cpu: u32, va: u64, size: u32): u32 {
   may_leave = true;
-  return access(cpu, va, size & SIZE_MASK, current_context(cpu), WRITE, (size & MEM_STACK) != 0);
+  const host = access(cpu, va, size & SIZE_MASK, current_context(cpu), WRITE, (size & MEM_STACK) != 0);
+  if (host && load<u32>(cpu + CPU_WATCHED)) note_access(cpu, load<u64>(cpu + CPU_BOUNCE_VA), size & SIZE_MASK, true);
+  return host;
 }
 /** Where to load and then store; 0 after recording a fault. mem_commit has to follow the store. */
 export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
   may_leave = true;
-  return access(cpu, va, size & SIZE_MASK, current_context(cpu), MODIFY, (size & MEM_STACK) != 0);
+  const host = access(cpu, va, size & SIZE_MASK, current_context(cpu), MODIFY, (size & MEM_STACK) != 0);
+  if (host && load<u32>(cpu + CPU_WATCHED)) note_access(cpu, load<u64>(cpu + CPU_BOUNCE_VA), size & SIZE_MASK, true);
+  return host;
 }
 
 /**
@@ -203,6 +211,7 @@ export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
  */
 export function ram_read(cpu: u32, va: u64, size: u32): u32 {
   const ctx = current_context(cpu);
+  if (load<u32>(cpu + CPU_WATCHED)) return 0;
   if (ctx == TLB_CTX_CHECKED || !canonical(va) || !canonical(va + size - 1)) return 0;
   if ((<u32>va & 0xfff) + size <= 4096) return translate(cpu, va, ctx, false) ? 0 : t_host;
   const first: u32 = 4096 - (<u32>va & 0xfff);
@@ -217,6 +226,7 @@ export function ram_read(cpu: u32, va: u64, size: u32): u32 {
 /** The same for a store, or a load and a store: only where it may go straight to memory within one page. */
 export function ram_write(cpu: u32, va: u64, size: u32): u32 {
   const ctx = current_context(cpu);
+  if (load<u32>(cpu + CPU_WATCHED)) return 0;
   if (ctx == TLB_CTX_CHECKED || !canonical(va) || (<u32>va & 0xfff) + size > 4096) return 0;
   if (translate(cpu, va, ctx, true)) return 0;
   return (t_flags & (P2M_WRITABLE | P2M_HOOKED)) == P2M_WRITABLE ? t_host : 0;

@@ -67,6 +67,7 @@ import {
   TLB_CTX_USER,
   TLB_OFFSET,
 } from './gen/layout';
+import { refresh_watched } from './watch';
 
 /** Register numbers. */
 export const RAX: u32 = 0;
@@ -222,10 +223,11 @@ export function avx_enabled(cpu: u32): bool {
 }
 
 /**
- * Recomputes tlb_ptr, itlb_ctx, mode, code_base, code_mask, fpu_trap, sse_trap and avx_trap. To be called after any
+ * Recomputes tlb_ptr, itlb_ctx, mode, code_base, code_mask, fpu_trap, sse_trap, avx_trap and watched. To be called after any
  * change of CPL, CR0, XCR0, CR4, EFER, EFLAGS.AC, EFLAGS.TF, DR7, CS or SS.
  */
 export function update_context(cpu: u32): void {
+  refresh_watched(cpu);
   const mode = code_mode(cpu);
   store<u32>(cpu + CPU_MODE, mode);
   store<u32>(cpu + CPU_TLB_PTR, cpu + TLB_OFFSET + access_context(cpu) * TLB_BYTES);

@@ -6,9 +6,11 @@ import {
   CPU_BUDGET,
   CPU_EFLAGS,
   CPU_GPR,
+  CPU_ITLB_CTX,
   CPU_SEG_BASE,
   CPU_TLB_PTR,
   EFLAGS_DF,
+  ITLB_CTX_NEVER,
   SEG_ES,
   TLB_ADDEND,
   TLB_ENTRIES,
@@ -22,6 +24,11 @@ import { gpr, mode64, RAX, RCX, set_gpr } from './state';
 
 const RSI: u32 = 6;
 const RDI: u32 = 7;
+
+/** Every instruction is looked at: a trap may be due after each iteration. */
+function stepped(cpu: u32): bool {
+  return (load<u32>(cpu + CPU_ITLB_CTX) & ITLB_CTX_NEVER) != 0;
+}
 
 function mask_of(asize: u32): u64 {
   return asize == 64 ? ~(<u64>0) : asize == 32 ? 0xffffffff : 0xffff;
@@ -80,6 +87,7 @@ function one_at_a_time(cpu: u32): bool {
 }
 
 export function rep_movs(cpu: u32, width: u32, asize: u32, seg_field: u32): u64 {
+  if (stepped(cpu)) return 0;
   if (one_at_a_time(cpu)) return 0;
   const mask = mask_of(asize);
   const size: u64 = width >> 3;
@@ -116,6 +124,7 @@ function copy_forward(to: u32, from: u32, length: u32, size: u32): void {
 }
 
 export function rep_stos(cpu: u32, width: u32, asize: u32, _seg_field: u32): u64 {
+  if (stepped(cpu)) return 0;
   if (one_at_a_time(cpu)) return 0;
   const mask = mask_of(asize);
   const size: u64 = width >> 3;

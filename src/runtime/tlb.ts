@@ -27,6 +27,7 @@ import {
   TLB_TAG_WRITE,
 } from './gen/layout';
 import { walk_global, walk_gpa, walk_mask, walk_writable } from './walk';
+import { page_watched } from './watch';
 
 /** A tag that matches no page. */
 const INVALID: u64 = ~(<u64>0);
@@ -53,8 +54,12 @@ export function note_page_size(cpu: u32, va: u64): void {
   store<u64>(cpu + CPU_TLB_LARGE, load<u64>(cpu + CPU_TLB_LARGE) | bits);
 }
 
-/** Puts the result of the last walk, whose page is RAM with this P2M entry, into a context's TLB. */
+/**
+ * Puts the result of the last walk, whose page is RAM with this P2M entry, into a context's TLB; not a page with a
+ * data breakpoint.
+ */
 export function tlb_fill(cpu: u32, ctx: u32, va: u64, p2m: u32): void {
+  if (page_watched(cpu, va)) return;
   const at = tlb_entry(cpu, ctx, va);
   const page = va & PAGE;
   const direct = walk_writable && (p2m & (P2M_WRITABLE | P2M_HOOKED)) == P2M_WRITABLE;

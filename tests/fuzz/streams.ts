@@ -13,7 +13,7 @@ import { vcpuOptions } from './engines.ts';
 import { progress } from './progress.ts';
 
 /** Instructions a stream may run. */
-const BUDGET = 3000;
+const BUDGET = 800;
 /** Longest time for that, in milliseconds. */
 const PATIENCE = 2000;
 /** RAM that a stream may have changed and that is put back: all frames in use. */
@@ -45,7 +45,7 @@ const CODE_SIZE: Readonly<Record<Mode, 16 | 32 | 64>> = {
 /** Bytes of code that are drawn; the pages repeat them. */
 const DRAWN = 640;
 /** Times that a stream is entered, at different places: most end at an exception. */
-const ROUNDS = 24;
+const ROUNDS = 16;
 
 function drawCode(mode: CodeMode, random: Random): Uint8Array {
   const bytes = new Uint8Array(DRAWN);

@@ -61,6 +61,8 @@ export interface SoftVcpuOptions {
 }
 
 const DR6_BS = 1 << 14;
+/** Interrupt shadow of MOV SS and POP SS, which also puts debug traps off. */
+const SHADOW_SS = 2;
 
 export class SoftVcpu {
   readonly id: number;
@@ -76,6 +78,8 @@ export class SoftVcpu {
   private readonly everyInstruction: boolean;
   /** Instructions of the current slice that will not be executed because the slice was cut short. */
   private cut = 0;
+  /** Something asked for the end of the slice. */
+  private ended = false;
   /** Instructions executed since power-on. */
   retired = 0;
 
@@ -182,6 +186,7 @@ export class SoftVcpu {
 
   private endSlice(left: number): void {
     const budget = this.view.getInt32(this.cpu + CPU.budget!, true);
+    if (left < 0) this.ended = true;
     if (budget <= left) return;
     // While a trace is being executed the budget includes instructions of the trace already passed; close enough.
     this.cut += budget - left;
@@ -190,10 +195,14 @@ export class SoftVcpu {
 
   /** Runs about `budget` instructions (at most 2^30). */
   run(budget: number): SoftExit {
-    for (;;) {
-      const why = this.runToExit(budget);
+    for (let left = budget; left >= 0; ) {
+      const before = this.retired;
+      const why = this.runToExit(left);
       if (why === 'budget' || why === 'hlt' || why === 'shutdown') return why;
+      // A guest that only makes hypercalls comes to its end too.
+      left -= Math.max(1, this.retired - before);
     }
+    return 'budget';
   }
 
   /** The same for a caller who takes every reason to leave. */
@@ -249,12 +258,18 @@ export class SoftVcpu {
   private enterAlone(): void {
     this.set32('shadow', 0);
     this.set32('stop', 1);
+    const budget = this.view.getInt32(this.cpu + CPU.budget!, true);
+    const { cut } = this;
+    this.ended = false;
     // The context that never matches sends the fetch to the decoder, also where the instruction TLB knows the page.
     this.set32('itlb_ctx', this.u32('itlb_ctx') | ITLB_CTX_NEVER);
     this.cache.alone = true;
     this.interpreter.enter(this.cpu);
     this.cache.alone = false;
     this.runtime.update_context(this.cpu);
+    if (this.ended) return;
+    this.cut = cut;
+    this.view.setInt32(this.cpu + CPU.budget!, budget - 1, true);
   }
 
   /**
@@ -270,20 +285,58 @@ export class SoftVcpu {
   }
 
   private step(shadow: boolean): void {
-    const trap = (this.u32('eflags') & EFLAGS.TF) !== 0;
-    if (!shadow && !trap && !this.everyInstruction) {
+    const flags = this.u32('eflags');
+    const trap = (flags & EFLAGS.TF) !== 0;
+    const watched = (this.u32('itlb_ctx') & ITLB_CTX_NEVER) !== 0;
+    if (!shadow && !trap && !watched && !this.everyInstruction) {
       this.interpreter.enter(this.cpu);
       return;
     }
-    const events = this.u32('n_delivered');
-    this.enterAlone();
-    // The trap comes after the instruction, unless that faulted (SDM vol.3 17.3.1.4). MOV SS puts it off.
-    if (trap && !this.u32('shadow') && this.u32('n_delivered') === events) {
-      this.interpreter.explicit(this.cpu);
-      this.set32('exc_dr6', this.u32('exc_dr6') | DR6_BS);
-      this.runtime.raise(this.cpu, EXC.DB, 0);
-      this.runtime.deliver_exception(this.cpu);
+    if (watched && !(flags & EFLAGS.RF) && this.noteBreakpoints()) {
+      this.deliverDebug();
+      return;
     }
+    // RF holds for one instruction; IRET may set it anew, and an unfinished repetition keeps it.
+    this.set32('eflags', flags & ~EFLAGS.RF);
+    const events = this.u32('n_delivered');
+    const rip = this.view.getBigUint64(this.cpu + CPU.rip!, true);
+    this.enterAlone();
+    const stays = this.view.getBigUint64(this.cpu + CPU.rip!, true) === rip;
+    const left = this.u32('exit_reason') === EXIT.IO;
+    if (this.u32('n_delivered') !== events || left) this.set32('exc_dr6', 0);
+    if ((watched && stays && this.cache.aloneRepeats) || left) {
+      this.set32('eflags', this.u32('eflags') | (watched ? EFLAGS.RF : flags & EFLAGS.RF));
+    }
+    if (this.u32('n_delivered') !== events || left) return;
+    // The trap comes after the instruction, unless that faulted (SDM vol.3 17.3.1.4). MOV SS puts it off.
+    if (this.u32('shadow') === SHADOW_SS) return;
+    if (trap) this.set32('exc_dr6', this.u32('exc_dr6') | DR6_BS);
+    if (this.u32('exc_dr6')) this.deliverDebug();
+  }
+
+  /** Notes in exc_dr6 the instruction breakpoints at the field rip (SDM vol.3 17.3.1.1); true when there are some. */
+  private noteBreakpoints(): boolean {
+    const { view, cpu } = this;
+    const u64 = (field: string): bigint => view.getBigUint64(cpu + CPU[field]!, true);
+    const linear = BigInt.asUintN(64, u64('rip') + u64('code_base')) & u64('code_mask');
+    const control = view.getUint32(cpu + CPU.dr! + 7 * 8, true);
+    let hits = 0;
+    for (let i = 0; i < 4; i++) {
+      const enabled = (control >>> (2 * i)) & 3;
+      const kind = (control >>> (16 + 4 * i)) & 3;
+      if (enabled && kind === 0 && view.getBigUint64(cpu + CPU.dr! + i * 8, true) === linear) hits |= 1 << i;
+    }
+    if (hits) this.set32('exc_dr6', this.u32('exc_dr6') | hits);
+    return hits !== 0;
+  }
+
+  /** Delivers #DB for what is noted in exc_dr6. It also ends a HLT. */
+  private deliverDebug(): void {
+    if (this.u32('exit_reason') === EXIT.HLT) this.set32('exit_reason', EXIT.NONE);
+    this.set32('halted', 0);
+    this.interpreter.explicit(this.cpu);
+    this.runtime.raise(this.cpu, EXC.DB, 0);
+    this.runtime.deliver_exception(this.cpu);
   }
 }
 
