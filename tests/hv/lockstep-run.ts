@@ -11,6 +11,7 @@ import { makeDecoder } from '../../src/isa/decoder.ts';
 import type { CodeMode } from '../../src/isa/insn.ts';
 import { ROWS } from '../../src/isa/rows.ts';
 import { Random } from '../isa/random.ts';
+import { initialXsave } from './engines.ts';
 import { knownDifference } from './lockstep-known.ts';
 import { type CodeSource, makeCodeSource } from './random-code.ts';
 
@@ -206,15 +207,6 @@ class Bench {
       report.found.push({ mode: this.mode, found });
     }
   }
-}
-
-function initialXsave(): Uint8Array {
-  const area = new Uint8Array(4096);
-  const v = new DataView(area.buffer);
-  v.setUint16(0, 0x37f, true);
-  v.setUint32(24, 0x1f80, true);
-  v.setUint32(512, 3, true);
-  return area;
 }
 
 /** @throws HvError where there is no usable /dev/kvm */

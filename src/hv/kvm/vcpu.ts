@@ -32,6 +32,16 @@ import type { Libc, Mapping } from './libc.ts';
 import { Runner, type RunResult } from './runner.ts';
 
 const IF = 1n << 9n;
+/** Longest KVM_RUN while an interrupt waits for its window, where the kernel does not tell; nanoseconds. */
+const WINDOW_NS = 200_000;
+
+interface Turns {
+  readonly options: RunOptions;
+  immediate(): boolean;
+  nanoseconds(): number | undefined;
+  /** A KVM_RUN that was interrupted ends the run. */
+  over(): boolean;
+}
 
 export interface KvmVcpuOptions {
   readonly c: Libc;
@@ -78,9 +88,9 @@ export class KvmVcpu implements Vcpu {
   run(options: RunOptions = {}): Exit {
     this.begin();
     try {
-      for (;;) {
-        this.enter(options);
-        const exit = this.leave(this.runner.run(options.nanoseconds), options);
+      for (const turn = this.turns(options); ; ) {
+        this.enter(turn.immediate());
+        const exit = this.leave(this.runner.run(turn.nanoseconds()), turn);
         if (exit) return exit;
       }
     } finally {
@@ -90,14 +100,38 @@ export class KvmVcpu implements Vcpu {
   async runAsync(options: RunOptions = {}): Promise<Exit> {
     this.begin();
     try {
-      for (;;) {
-        this.enter(options);
-        const exit = this.leave(await this.runner.runAsync(options.nanoseconds), options);
+      for (const turn = this.turns(options); ; ) {
+        this.enter(turn.immediate());
+        const exit = this.leave(await this.runner.runAsync(turn.nanoseconds()), turn);
         if (exit) return exit;
       }
     } finally {
       this.running = false;
     }
+  }
+
+  /**
+   * How each KVM_RUN of one `run` goes. With a window asked for, the first only finishes the last exit, so that an
+   * open window shows, and the others are short, because a host that emulates guest kernel code does not look at the
+   * request while it does.
+   */
+  private turns(options: RunOptions): Turns {
+    const ends = options.nanoseconds === undefined ? undefined : performance.now() + options.nanoseconds / 1e6;
+    const window = this.requestInterruptWindow;
+    let first = window;
+    return {
+      options,
+      immediate: () => {
+        const immediate = options.immediate === true || first;
+        first = false;
+        return immediate;
+      },
+      nanoseconds: () => {
+        const left = ends === undefined ? undefined : Math.max(0, (ends - performance.now()) * 1e6);
+        return window ? Math.min(WINDOW_NS, left ?? WINDOW_NS) : left;
+      },
+      over: () => !window || options.immediate === true || (ends !== undefined && performance.now() >= ends),
+    };
   }
 
   private begin(): void {
@@ -106,25 +140,27 @@ export class KvmVcpu implements Vcpu {
     if (this.last) this.page.finish(this.last);
     this.last = undefined;
   }
-  private enter(options: RunOptions): void {
+  private enter(immediate: boolean): void {
     const v = this.page.view;
-    v.setUint8(RUN.IMMEDIATE_EXIT, options.immediate || this.exitWanted ? 1 : 0);
+    v.setUint8(RUN.IMMEDIATE_EXIT, immediate || this.exitWanted ? 1 : 0);
     // So that a return without a reason does not look like the last exit again.
     v.setUint32(RUN.EXIT_REASON, EXIT_REASON.UNKNOWN, true);
     v.setUint8(RUN.REQUEST_INTERRUPT_WINDOW, this.requestInterruptWindow ? 1 : 0);
   }
   /** The exit of a KVM_RUN; undefined when a hook has answered it and the guest goes on. */
-  private leave(result: RunResult, options: RunOptions): Exit | undefined {
+  private leave(result: RunResult, turn: Turns): Exit | undefined {
     this.pageValid = true;
     if (typeof result === 'object') {
       throw new HvError(`KVM_RUN failed with errno ${result.errno}`, 'use --engine interp and report it');
     }
     if (result === 'interrupted') {
+      const wanted = this.exitWanted;
       this.exitWanted = false;
-      return interrupted();
+      if (this.requestInterruptWindow && this.readyForInterrupt) return { reason: 'irq-window-open' };
+      return wanted || turn.over() ? interrupted() : undefined;
     }
     const exit = this.page.exit();
-    if ((exit.reason === 'io' || exit.reason === 'mmio') && !options.immediate && this.hooks.answer(exit)) {
+    if ((exit.reason === 'io' || exit.reason === 'mmio') && !turn.options.immediate && this.hooks.answer(exit)) {
       return undefined;
     }
     this.last = exit;

@@ -23,8 +23,10 @@ import { Replay } from './replay.ts';
 import { SoftState } from './state.ts';
 import { type SoftLeave, SoftVcpu, type SoftVcpuOptions, type VcpuHost } from './vcpu.ts';
 
-/** Instructions between two looks at the clock, and when there is no limit. */
+/** Instructions between two looks at the clock, by the time left, and when there is no limit. */
 const SLICE = 100_000;
+const LEAST_SLICE = 200;
+const PER_MS = 100_000;
 const LONG_SLICE = 1 << 28;
 /** runAsync gives the event loop its turn this often, milliseconds. */
 const TURN_MS = 8;
@@ -43,6 +45,7 @@ export class SoftContractVcpu implements Vcpu {
   readonly soft: SoftVcpu;
   private readonly state: SoftState;
   private readonly replay: Replay;
+  private readonly tscHz: number;
   private readonly cpuid = new CpuidTable();
   private last: Exit | undefined;
   /** The instruction at rip has left in the middle and waits for an answer, or to be carried out. */
@@ -58,8 +61,9 @@ export class SoftContractVcpu implements Vcpu {
   requestInterruptWindow = false;
   private windowOpen = false;
 
-  constructor(o: Omit<SoftVcpuOptions, 'host'>, hooks: IoHooks) {
+  constructor(o: Omit<SoftVcpuOptions, 'host'>, hooks: IoHooks, tscHz = TSC_HZ) {
     this.id = o.id;
+    this.tscHz = tscHz;
     this.replay = new Replay(hooks, () => this.state.set32('io_wait', 1));
     this.soft = new SoftVcpu({ ...o, host: this.host() });
     this.state = new SoftState(o.memory.memory, this.soft);
@@ -82,7 +86,7 @@ export class SoftContractVcpu implements Vcpu {
         return 0;
       },
       msr_write: (_, index, value) => (replay.msrWrite(index, value) ? 0 : 1),
-      tsc_now: () => BigInt(Math.round((performance.now() * TSC_HZ) / 1000)),
+      tsc_now: () => BigInt(Math.round((performance.now() * this.tscHz) / 1000)),
       cpuid_query: (_, leaf, subleaf) => {
         const r = this.cpuid.query(
           leaf,
@@ -203,7 +207,7 @@ export class SoftContractVcpu implements Vcpu {
     this.replay.begin();
     // With a request pending the chain comes back as soon as interrupts are allowed.
     this.state.set32('irq_pending', this.requestInterruptWindow ? 1 : 0);
-    const why = this.soft.runToExit(deadline === Number.POSITIVE_INFINITY ? LONG_SLICE : SLICE);
+    const why = this.soft.runToExit(sliceFor(deadline));
     this.state.set32('irq_pending', 0);
     if (why === 'io') return this.left();
     const exit = this.exitOf(why);
@@ -360,4 +364,9 @@ export class SoftContractVcpu implements Vcpu {
 /** Milliseconds of performance.now() at which a run has to come back. */
 function deadlineOf(options: RunOptions): number {
   return options.nanoseconds === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.nanoseconds / 1e6;
+}
+
+function sliceFor(deadline: number): number {
+  if (deadline === Number.POSITIVE_INFINITY) return LONG_SLICE;
+  return Math.round(Math.min(SLICE, Math.max(LEAST_SLICE, (deadline - performance.now()) * PER_MS)));
 }

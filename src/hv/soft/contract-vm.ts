@@ -27,6 +27,8 @@ export interface SoftOptions {
   readonly model?: CpuModel | undefined;
   /** `bt` translates what is hot. Default `interp`. */
   readonly engine?: 'interp' | 'bt' | undefined;
+  /** Guest TSC frequency in hertz. Default TSC_HZ. */
+  readonly tscHz?: number | undefined;
 }
 
 export class SoftHypervisor implements Hypervisor {
@@ -48,7 +50,7 @@ export class SoftHypervisor implements Hypervisor {
 
 export class SoftVm implements Vm {
   readonly engine = 'soft';
-  readonly tscHz = TSC_HZ;
+  readonly tscHz: number;
   readonly memory: SoftMemory;
   private readonly options: SoftOptions;
   private readonly hooks = new IoHooks();
@@ -59,6 +61,7 @@ export class SoftVm implements Vm {
     this.options = options;
     this.memory = memory;
     this.maximum = vcpus;
+    this.tscHz = options.tscHz ?? TSC_HZ;
   }
 
   setUserMemoryRegion(region: MemoryRegion): void {
@@ -82,7 +85,11 @@ export class SoftVm implements Vm {
     const { image, engine } = this.options;
     const model = this.options.model ?? CPU_MODELS[0]!;
     const decoder = makeDecoder(ROWS.filter((r) => r.feature === undefined || model.features.has(r.feature)));
-    const vcpu = new SoftContractVcpu({ id, memory: this.memory, image, decoder, rows: ROWS, engine }, this.hooks);
+    const vcpu = new SoftContractVcpu(
+      { id, memory: this.memory, image, decoder, rows: ROWS, engine },
+      this.hooks,
+      this.tscHz,
+    );
     vcpu.setCpuid(cpuidEntries(model, id, this.maximum));
     this.vcpus.set(id, vcpu);
     return vcpu;
