@@ -23,6 +23,7 @@ import type { FunctionBuilder } from '../../wasm/module.ts';
 import { VectorWasm } from '../interp/pure.ts';
 import { memoryOperand } from '../shape.ts';
 import type { RegionInsn } from './cfg.ts';
+import { type FloatState, hasInlineFloat, inlineFloat, isQuiet } from './float.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;
@@ -71,6 +72,9 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
   private cc: { op: number; r: number; x: number; y: number } | undefined;
   private tlb: number | undefined;
   private pageBase: number | undefined;
+  private float: FloatState | undefined;
+  /** The last helper call of the current instruction was in line: its fault is in a local. */
+  private faultIsLocal = false;
   private current!: RegionInsn;
   private mem: Operand | undefined;
   private address: Expr | undefined;
@@ -94,6 +98,7 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     this.mem = insn.mem ? memoryOperand(insn.row) : undefined;
     this.address = undefined;
     this.rmwHost = undefined;
+    this.faultIsLocal = false;
   }
 
   // --- the region's frame ----------------------------------------------------------------------------------
@@ -136,6 +141,7 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     }
     if (this.tlb !== undefined) f.setVariable(this.tlb, x.load('i32', cpu, CPU.tlb_ptr!));
     if (this.pageBase !== undefined) f.setVariable(this.pageBase, x.load('i64', cpu, CPU.page_base!));
+    if (this.float) f.setVariable(this.float.quiet, isQuiet(cpu));
     for (const [seg, v] of this.bases) f.setVariable(v, x.load('i64', cpu, CPU.seg_base! + seg * 8));
   }
   /** Stores what the region may have written. */
@@ -340,12 +346,17 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
   }
   // --- fields and flags ------------------------------------------------------------------------------------
   field(name: string, index = 0): Expr {
+    if (name === 'sse_fault' && this.faultIsLocal && this.float) return this.f.get(this.float.fault);
     const f = FIELD_BY_NAME.get(name)!;
     return this.f.let(x.load(LOAD[(f.stride * 8) as Width], this.cpu, f.offset + index * f.stride));
   }
   setField(name: string, v: Expr, index = 0): void {
     const f = FIELD_BY_NAME.get(name)!;
     this.f.store(STORE[(f.stride * 8) as Width], this.cpu, f.offset + index * f.stride, i64(v));
+    if (name === 'mxcsr') {
+      this.float ??= { quiet: this.f.variable('i32'), fault: this.f.variable('i32') };
+      this.f.setVariable(this.float.quiet, isQuiet(this.cpu));
+    }
   }
   flags(recipe: string, w: Width, v: { r: Expr; x?: Expr; y?: Expr }): void {
     const { f } = this;
@@ -461,7 +472,10 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
   private helper(name: string, args: readonly Expr[]): Expr {
     const spec = HELPER_BY_NAME.get(name)!;
     const converted = args.map((a, i) => (spec.params[i] === 'i' ? x.wrap(a) : spec.params[i] === 'l' ? i64(a) : a));
-    return this.f.call(name, this.cpu, ...converted);
+    if (!hasInlineFloat(name)) return this.f.call(name, this.cpu, ...converted);
+    this.float ??= { quiet: this.f.variable('i32'), fault: this.f.variable('i32') };
+    this.faultIsLocal = true;
+    return inlineFloat(this.f, this.cpu, name, converted, this.float);
   }
   call(name: string, ...args: Expr[]): Expr {
     const e = this.helper(name, args);

@@ -76,6 +76,7 @@ export class RegionWriter {
     f.block((exit) => {
       this.exit = exit;
       this.guardSegments();
+      this.guardUnits();
       this.tree(0);
       f.unreachable();
     });
@@ -224,9 +225,14 @@ export class RegionWriter {
   /** x87 and MMX look at the pending exceptions each time; SSE's availability cannot change inside a region. */
   private checkUnit(i: RegionInsn): void {
     const { unit } = i.insn.row;
-    if (!unit) return;
-    const field = unit === 'sse' ? CPU.sse_trap! : CPU.fpu_trap!;
-    this.f.if(x.load('i32', this.f.param(0), field), () => this.leaveAt(i));
+    if (unit !== 'x87' && unit !== 'mmx') return;
+    this.f.if(x.load('i32', this.f.param(0), CPU.fpu_trap!), () => this.leaveAt(i));
+  }
+  private guardUnits(): void {
+    const uses = [...this.cfg.blocks.values()].some((b) => b.insns.some((i) => i.insn.row.unit === 'sse'));
+    if (!uses) return;
+    const first = this.firstInsn(this.cfg.entry)!;
+    this.f.if(x.load('i32', this.f.param(0), CPU.sse_trap!), () => this.leaveBefore(first, 0));
   }
 
   private branchTaken(): void {

@@ -135,6 +135,9 @@ export class VectorWasm extends PureWasm {
     return i64(x.inst(w === 64 ? 'i64' : 'i32', [0xfd, op, i], v));
   }
   withLane(w: Width, v: Expr, i: number, value: Expr): Expr {
+    // A number whose bits are wanted goes into the lane as a number.
+    if (w === 64 && value.code[0] === 0xbd) return x.inst('v128', [0xfd, 0x22, i], v, value.args[0]!);
+    if (w === 32 && value.code[0] === 0xbc) return x.inst('v128', [0xfd, 0x20, i], v, value.args[0]!);
     const op = { 8: 0x17, 16: 0x1a, 32: 0x1c, 64: 0x1e }[w];
     return x.inst('v128', [0xfd, op, i], v, w === 64 ? i64(value) : x.wrap(value));
   }

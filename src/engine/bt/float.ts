@@ -1,0 +1,85 @@
+/**
+ * Scalar SSE arithmetic written in line where it cannot change MXCSR: the same conditions under which the runtime's
+ * helpers compute natively (src/runtime/sse/quick.ts); otherwise the helper is called.
+ */
+import { CPU } from '../../isa/layout.ts';
+import * as x from '../../wasm/expr.ts';
+import type { FunctionBuilder } from '../../wasm/module.ts';
+
+type Expr = x.Expr;
+
+/** Opcodes of f64 and f32 arithmetic by the helper's name (core specification 5.4.6). */
+const OPERATIONS: ReadonlyMap<string, { bits: 64 | 32; code: number }> = new Map([
+  ['sse_add_sd', { bits: 64, code: 0xa0 }],
+  ['sse_sub_sd', { bits: 64, code: 0xa1 }],
+  ['sse_mul_sd', { bits: 64, code: 0xa2 }],
+  ['sse_div_sd', { bits: 64, code: 0xa3 }],
+  ['sse_add_ss', { bits: 32, code: 0x92 }],
+  ['sse_sub_ss', { bits: 32, code: 0x93 }],
+  ['sse_mul_ss', { bits: 32, code: 0x94 }],
+  ['sse_div_ss', { bits: 32, code: 0x95 }],
+]);
+/** MXCSR: 5 PE, 12 PM, 13-14 RC. Inexact results change nothing when PE is set and masked and RC is to nearest. */
+const PE = 1 << 5;
+const PM = 1 << 12;
+const RC = 3 << 13;
+
+/** Magnitudes, shifted left by one: the smallest normal number and infinity. */
+const LIMITS = {
+  64: { minimum: 1n << 53n, infinity: 0x7ffn << 53n },
+  32: { minimum: 1n << 24n, infinity: 0xffn << 24n },
+} as const;
+
+/** Non-zero when inexact results change nothing, as MXCSR is now. */
+export const isQuiet = (cpu: Expr): Expr =>
+  x.compare('eq', x.and(x.load('i32', cpu, CPU.mxcsr!), x.i32Const(RC | PM | PE)), x.i32Const(PM | PE));
+
+/** Variables of the region: isQuiet kept up to date, and whether the last operation left an unmasked exception. */
+export interface FloatState {
+  readonly quiet: number;
+  readonly fault: number;
+}
+
+export const hasInlineFloat = (name: string): boolean => OPERATIONS.has(name);
+
+/** The operation of a helper (one of hasInlineFloat) in line. Arguments are bits (i64 or i32 by width). */
+export function inlineFloat(f: FunctionBuilder, cpu: Expr, name: string, args: readonly Expr[], s: FloatState): Expr {
+  const op = OPERATIONS.get(name)!;
+  const { bits, code } = op;
+  const type = bits === 64 ? 'f64' : 'f32';
+  const constant = (n: bigint): Expr => (bits === 64 ? x.i64Const(n) : x.i32Const(Number(BigInt.asIntN(32, n))));
+  const { minimum, infinity } = LIMITS[bits];
+  const magnitude = (b: Expr): Expr => x.binary('shl', b, constant(1n));
+  const isPlain = (b: Expr): Expr => x.compare('ge_u', x.sub(magnitude(b), constant(1n)), constant(minimum - 1n));
+  const isNormal = (b: Expr): Expr =>
+    x.compare('lt_u', x.sub(magnitude(b), constant(minimum + 1n)), constant(infinity - minimum - 1n));
+
+  const floats = args.map((a) => f.let(toFloat(bits, a)));
+  const r = f.let(x.inst(type, [code], ...floats));
+  const inputs = floats.map((v) => isPlain(toBits(bits, v))).reduce((a, b) => x.and(a, b));
+  const result = f.variable(type);
+  f.if(
+    x.and(x.and(isNormal(toBits(bits, r)), inputs), f.get(s.quiet)),
+    () => {
+      f.setVariable(result, r);
+      f.setVariable(s.fault, x.i32Const(0));
+    },
+    () => {
+      f.setVariable(result, toFloat(bits, f.call(name, cpu, ...floats.map((v) => toBits(bits, v)))));
+      f.setVariable(s.fault, x.load('i32', cpu, CPU.sse_fault!));
+      f.setVariable(s.quiet, isQuiet(cpu));
+    },
+  );
+  return { ...toBits(bits, x.localGet(result, type)), cheap: true };
+}
+
+const toBits = (bits: 64 | 32, v: Expr): Expr => (bits === 64 ? x.inst('i64', [0xbd], v) : x.inst('i32', [0xbc], v));
+
+/** Reinterprets bits as a number; a lane of a vector is taken as a number at once. */
+function toFloat(bits: 64 | 32, v: Expr): Expr {
+  const [prefix, op, lane] = v.code;
+  if (prefix === 0xfd && op === (bits === 64 ? 0x1d : 0x1b)) {
+    return x.inst(bits === 64 ? 'f64' : 'f32', [0xfd, bits === 64 ? 0x21 : 0x1f, lane!], ...v.args);
+  }
+  return bits === 64 ? x.inst('f64', [0xbf], v) : x.inst('f32', [0xbe], v);
+}
