@@ -3,7 +3,14 @@
 import { describe, expect, it } from 'vitest';
 import { EscapeFilter } from '../../src/cli/app/escape.ts';
 import { defaultCommandLine, looksLikeLinux } from '../../src/cli/app/kernel.ts';
-import { formatSize, parseLog, parseMemory, parseTimeout } from '../../src/cli/app/options.ts';
+import {
+  collectCopy,
+  formatSize,
+  parseLog,
+  parseLogRange,
+  parseMemory,
+  parseTimeout,
+} from '../../src/cli/app/options.ts';
 
 describe('--memory', () => {
   it.each([
@@ -38,6 +45,26 @@ describe('--timeout and --log', () => {
   });
   it('reads items once each', () => expect(parseLog('int, mmu,int')).toEqual(['int', 'mmu']));
   it('refuses an unknown item', () => expect(() => parseLog('int,foo')).toThrow('decode,int,mmu,io,exec'));
+});
+
+describe('--log-range and --copy', () => {
+  it('reads two addresses, or the rest of a page', () => {
+    expect(parseLogRange('ffffffff81000000-0xffffffff81000fff')).toEqual([0xffffffff81000000n, 0xffffffff81000fffn]);
+    expect(parseLogRange('0x7c10')).toEqual([0x7c10n, 0x7fffn]);
+  });
+  it.each(['', 'x', '2-1', '1-', '12345678123456789'])('refuses %j', (text) => {
+    expect(() => parseLogRange(text)).toThrow('give ');
+  });
+  it('collects files, with colons in the host path', () => {
+    const first = collectCopy('./a:/root/a');
+    expect(collectCopy('c:d:/e', first)).toEqual([
+      { host: './a', guest: '/root/a' },
+      { host: 'c:d', guest: '/e' },
+    ]);
+  });
+  it.each(['a', ':/a', 'a:b', 'a:/', 'a:/b/', 'a://b'])('refuses %j', (text) => {
+    expect(() => collectCopy(text)).toThrow('absolute path in the guest');
+  });
 });
 
 describe('keys of the console', () => {
