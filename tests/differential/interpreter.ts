@@ -65,6 +65,11 @@ export class SoftEngine implements BatchEngine {
     guest.memory.fill(code, PAGE, INT3);
   }
 
+  /** Regions translated so far. */
+  get regions(): number {
+    return this.guest.vcpu.translator?.counters.regions ?? 0;
+  }
+
   /** Puts the vCPU into the mode of a batch; the state is then set by copying. */
   private enterMode(code: 16 | 32 | 64): void {
     const base = code === 16 ? { code: CODE_PAGE, data: DATA } : { code: 0n, data: 0n };

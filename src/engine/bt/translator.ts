@@ -18,8 +18,9 @@ import { rowUse } from './rowuse.ts';
 
 /** Jumps to a record before it is translated, as its counter begins. */
 export const HOT_THRESHOLD = 1000;
-/** What a counter is set to after its record was dealt with. */
+/** What a counter is set to after its record was dealt with; tests that translate everything at once ask again at once. */
 const COUNTER_REST = 0xffff;
+const EAGER_THRESHOLD = 16;
 /** Regions that go into one module at the most. */
 const MAX_BATCH = 32;
 
@@ -74,6 +75,7 @@ export class Translator {
   private readonly o: TranslatorOptions;
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
+  private rest = COUNTER_REST;
   private pending = new Map<number, Pending>();
   /** The interpreter's handler of records that a region stands in for. */
   private readonly originals = new Map<number, number>();
@@ -86,6 +88,7 @@ export class Translator {
 
   /** Sets all counters of a vCPU to the threshold (1-65535). */
   resetCounters(cpu: number, threshold = HOT_THRESHOLD): void {
+    this.rest = threshold < EAGER_THRESHOLD ? threshold : COUNTER_REST;
     for (let i = 0; i < HOT.ENTRIES; i++) this.view.setUint16(cpu + HOT.OFFSET + i * 2, threshold, true);
   }
   /** Forgets everything about records: they are being dropped. */
@@ -104,7 +107,7 @@ export class Translator {
   /** A record's counter has run down: it is a candidate if it is the entry of its position in the current page. */
   hot(cpu: number, rec: number): void {
     const counter = cpu + HOT.OFFSET + ((rec >>> 4) & ((HOT.ENTRIES - 1) * 2));
-    this.view.setUint16(counter, COUNTER_REST, true);
+    this.view.setUint16(counter, this.rest, true);
     if (this.originals.has(rec) || this.pending.has(rec)) return;
     const at = this.view.getUint16(rec + REC.OFFSET, true);
     const pageBase = this.view.getBigUint64(cpu + CPU.page_base!, true);
