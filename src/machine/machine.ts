@@ -3,7 +3,8 @@
  */
 
 import { HostClock } from '../devices/clock.ts';
-import { CPU_MODELS, cpuModel } from '../hv/cpu-model.ts';
+import type { CpuidEntry, Vm } from '../hv/contract.ts';
+import { CPU_MODELS, type CpuModel, cpuModel } from '../hv/cpu-model.ts';
 import { compileEngineImage, type EngineImage } from '../hv/soft/image.ts';
 import { SoftVcpu } from '../hv/soft/vcpu.ts';
 import { SoftMemory } from '../hv/soft/vm.ts';
@@ -11,6 +12,8 @@ import { makeDecoder } from '../isa/decoder.ts';
 import { ROWS } from '../isa/rows.ts';
 import { writeAcpiTables } from './acpi/tables.ts';
 import { Board, type BoardEnd } from './board.ts';
+import { ContractCpu, type MachineCpu } from './contract-cpu.ts';
+import type { ChosenEngine } from './engine-choice.ts';
 import { MachineError } from './errors.ts';
 import { type BootMethod, loadKernel } from './loaders/index.ts';
 import { createMemoryMap } from './memory-map.ts';
@@ -29,7 +32,10 @@ export interface MachineOptions {
   readonly append: string;
   /** How to boot. Default: `auto`, which looks at the file. */
   readonly boot?: BootMethod | undefined;
-  readonly engine: 'interp' | 'auto';
+  /** What runs the instructions; `auto` is decided before (engine-choice.ts). */
+  readonly engine: ChosenEngine;
+  /** Makes the virtual machine of the engine `kvm` over the machine's memory. */
+  readonly openVm?: ((memory: SoftMemory) => EngineVm) | undefined;
   /** Name of a CPU model. */
   readonly cpu: string;
   /** Trace items by name; their lines go to `logOutput`. */
@@ -42,6 +48,13 @@ export interface MachineOptions {
   readonly debugOutput?: ((bytes: Uint8Array) => void) | undefined;
   /** The compiled engine. */
   readonly image: EngineImage;
+}
+
+/** A virtual machine of an engine that is not the soft one. */
+export interface EngineVm {
+  readonly vm: Vm;
+  /** Takes away the features that the engine cannot give. */
+  readonly filterCpuid: (entries: readonly CpuidEntry[]) => CpuidEntry[];
 }
 
 /** How a run ended. */
@@ -63,7 +76,7 @@ const SLICE_NS = 1_000_000;
 const nowNs = (): bigint => BigInt(Math.round(performance.now() * 1e6));
 
 export class Machine {
-  private readonly vcpu: SoftVcpu;
+  private readonly vcpu: MachineCpu;
   private readonly board: Board;
   private readonly clock: HostClock;
   private end: BoardEnd | undefined;
@@ -73,7 +86,7 @@ export class Machine {
   private readonly started = performance.now();
   private idleMs = 0;
 
-  private constructor(vcpu: SoftVcpu, board: Board, clock: HostClock) {
+  private constructor(vcpu: MachineCpu, board: Board, clock: HostClock) {
     this.vcpu = vcpu;
     this.board = board;
     this.clock = clock;
@@ -104,20 +117,7 @@ export class Machine {
       wallClockMs: () => Date.now(),
       trace: o.log.includes('io') ? o.logOutput : undefined,
     });
-    const bridge = new VcpuBridge(memory, board, model);
-    const rows = ROWS.map((r) => r);
-    const decoder = makeDecoder(ROWS.filter((r) => r.feature === undefined || model.features.has(r.feature)));
-    const vcpu = new SoftVcpu({
-      id: 0,
-      engine: o.engine === 'interp' ? 'interp' : 'bt',
-      memory,
-      image: o.image,
-      decoder,
-      rows,
-      host: bridge,
-      ...vcpuTrace(o.log, o.logRange, o.logOutput),
-    });
-    bridge.attach(vcpu);
+    const vcpu = o.engine === 'kvm' ? kvmCpu(o, memory, board, model) : softCpu(o, memory, board, model);
     const rsdp = writeAcpiTables(memory, 1);
     const boot = await loadKernel(memory, {
       kernel: o.kernel,
@@ -179,7 +179,7 @@ export class Machine {
     const ns = deadline === undefined ? SLICE_NS : Math.min(Number(deadline - this.clock.now()), SLICE_NS);
     const budget = Math.max(MIN_SLICE, Math.min(MAX_SLICE, Math.round(ns * this.speed)));
     const before = this.vcpu.retired;
-    const why = this.vcpu.run(budget);
+    const why = this.vcpu.run(budget, ns);
     const took = (performance.now() - started) * 1e6;
     const done = this.vcpu.retired - before;
     if (done > MIN_SLICE / 2 && took > 0) this.speed += 0.1 * (done / took - this.speed);
@@ -218,6 +218,34 @@ export class Machine {
       idleShare: this.idleMs / ms,
     };
   }
+}
+
+function softCpu(o: MachineOptions, memory: SoftMemory, board: Board, model: CpuModel): SoftVcpu {
+  const bridge = new VcpuBridge(memory, board, model);
+  const rows = ROWS.map((r) => r);
+  const decoder = makeDecoder(ROWS.filter((r) => r.feature === undefined || model.features.has(r.feature)));
+  const vcpu = new SoftVcpu({
+    id: 0,
+    engine: o.engine === 'interp' ? 'interp' : 'bt',
+    memory,
+    image: o.image,
+    decoder,
+    rows,
+    host: bridge,
+    ...vcpuTrace(o.log, o.logRange, o.logOutput),
+  });
+  bridge.attach(vcpu);
+  return vcpu;
+}
+
+/** @throws MachineError when no engine was given */
+function kvmCpu(o: MachineOptions, memory: SoftMemory, board: Board, model: CpuModel): ContractCpu {
+  if (!o.openVm) throw new MachineError('no engine to run on', 'use --engine auto');
+  const { vm, filterCpuid } = o.openVm(memory);
+  memory.memorySlots.forEach(({ gpa, size, offset }, slot) => {
+    vm.setUserMemoryRegion({ slot, gpa, size, offset });
+  });
+  return new ContractCpu(vm, board, model, filterCpuid);
 }
 
 function makeMemory(slots: ConstructorParameters<typeof SoftMemory>[0]): SoftMemory {

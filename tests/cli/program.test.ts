@@ -58,7 +58,7 @@ describe('usage errors end with 2 and one line', () => {
     [['image', 'pull', 'nope'], 'plinth: there is no image named "nope"; the images are debian,'],
     [['run', '--memory', '8M'], 'plinth: --memory cannot be "8M"; give guest memory between 16M and 4G\n'],
     [['run', '--memory', '4097M'], 'plinth: --memory cannot be "4097M"; give guest memory between 16M and 4G\n'],
-    [['run', '--engine', 'warp'], 'plinth: --engine cannot be "warp"; choose from interp, auto\n'],
+    [['run', '--engine', 'warp'], 'plinth: --engine cannot be "warp"; choose from kvm, bt, interp, auto\n'],
     [['run', '--timeout', '-3'], 'plinth: --timeout cannot be "-3"; give seconds above 0'],
     [['run', '--kernel'], "plinth: option '--kernel <file>' argument missing; see"],
     [['run', 'debian', '--kernel', 'x'], 'plinth: an image and --kernel were both given; give one of them\n'],

@@ -62,3 +62,11 @@ export function initialXsave(): Uint8Array {
   v.setUint32(512, 3, true);
   return area;
 }
+
+/** Whether a /dev/kvm runs 32-bit code with paging; hosts without nested virtualization may not. */
+export function runsPae(kvm: KvmHypervisor): boolean {
+  const { vm, vcpu } = makeGuest(kvm, 'pae', [0xf4]);
+  const { reason } = vcpu.run({ nanoseconds: 1e9 });
+  vm.close();
+  return reason === 'hlt';
+}

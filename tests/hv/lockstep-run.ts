@@ -11,7 +11,7 @@ import { makeDecoder } from '../../src/isa/decoder.ts';
 import type { CodeMode } from '../../src/isa/insn.ts';
 import { ROWS } from '../../src/isa/rows.ts';
 import { Random } from '../isa/random.ts';
-import { initialXsave } from './engines.ts';
+import { initialXsave, runsPae } from './engines.ts';
 import { knownDifference } from './lockstep-known.ts';
 import { type CodeSource, makeCodeSource } from './random-code.ts';
 
@@ -33,7 +33,7 @@ export class Report {
   readonly endings = new Map<string, number>();
   readonly known = new Map<string, number>();
   readonly found: { mode: ModeName; found: Found }[] = [];
-  readonly names = new Set<string>();
+  readonly notes: string[] = [];
   readonly started = performance.now();
 
   lines(show: number): string[] {
@@ -56,7 +56,8 @@ export class Report {
     const seconds = (performance.now() - this.started) / 1000;
     return [
       ...shown,
-      `${this.compared} instructions of ${this.names.size} names compared in ${seconds.toFixed(1)} s; ${this.unexplained} differ without a known reason`,
+      ...this.notes,
+      `${this.compared} instructions compared in ${seconds.toFixed(1)} s; ${this.unexplained} differ without a known reason`,
       `known differences: ${table(this.known)}`,
       `sequences ended by: ${table(this.endings)}`,
       `not carried out by KVM: ${table(this.unsupported)}`,
@@ -215,7 +216,9 @@ export async function runLockstep(o: LockstepOptions): Promise<Report> {
   const kvm = KvmHypervisor.open();
   const random = new Random(o.seed);
   const report = new Report();
-  const modes = MODES.filter((m) => o.mode === undefined || m === o.mode);
+  const pae = runsPae(kvm);
+  if (!pae) report.notes.push('PAE mode left out: this host does not run 32-bit paging');
+  const modes = MODES.filter((m) => (o.mode === undefined || m === o.mode) && (m !== 'pae' || pae));
   const benches = modes.map((m) => new Bench(soft, kvm, m, random, o.only));
   while (report.compared < o.count) {
     for (const bench of benches) report.compared += bench.sequence(report);

@@ -71,23 +71,24 @@ function checkWasm(): Finding[] {
   });
 }
 
-async function checkKvm(): Promise<Finding> {
+/** /dev/kvm, what it was measured to be worth, and which engine follows from it. */
+async function checkEngines(): Promise<Finding[]> {
   const what = '/dev/kvm';
-  if (!(await stat(what).catch(() => undefined))) {
-    const advice = 'nothing to do, Plinth interprets instead; for KVM use a Linux host with virtualization enabled';
-    return { state: 'warn', what, detail: 'not there', advice };
+  const { examineKvm, KERNEL_NS_LIMIT } = await import('../../hv/kvm/evidence.ts');
+  const { chooseEngine } = await import('../../machine/engine-choice.ts');
+  const found = examineKvm();
+  const choice = chooseEngine('auto', () => found, KERNEL_NS_LIMIT);
+  const engine: Finding = { state: 'ok', what: 'engine auto', detail: `${choice.engine}: ${choice.reason}` };
+  if (!found.usable) {
+    const { message, advice } = found.problem ?? { message: 'cannot be used', advice: 'nothing to do' };
+    return [{ state: 'warn', what, detail: message, advice }, engine];
   }
-  try {
-    await access(what, constants.R_OK | constants.W_OK);
-    return { state: 'ok', what, detail: 'may be opened (not used yet)' };
-  } catch {
-    return {
-      state: 'warn',
-      what,
-      detail: 'may not be opened',
-      advice: 'add yourself to the group kvm and log in again',
-    };
-  }
+  const ns = (v: number | undefined): string => (v === undefined ? '?' : v < 10 ? v.toFixed(2) : v.toFixed(0));
+  const speeds = `guest kernel code ${ns(found.kernelNs)} ns an instruction, user code ${ns(found.userNs)} ns`;
+  const detail = `API ${found.apiVersion}, ${speeds}, exit ${ns(found.exitNs)} ns`;
+  const slow = (found.kernelNs ?? 0) > KERNEL_NS_LIMIT;
+  const advice = 'the host emulates guest kernels: enable nested virtualization there to use it';
+  return [slow ? { state: 'warn', what, detail, advice } : { state: 'ok', what, detail }, engine];
 }
 
 /** The first line a tool prints about its version; undefined when there is no such tool. */
@@ -147,7 +148,7 @@ export async function examine(): Promise<Finding[]> {
   return [
     checkNode(),
     ...checkWasm(),
-    await checkKvm(),
+    ...(await checkEngines()),
     checkTool('apt-get', 'images are made with apt: use a Debian-based system, or give --kernel and --initrd'),
     checkTool('gcc', 'only the tests need it: apt-get install gcc'),
     await checkCache(),

@@ -8,7 +8,8 @@ export const minMemory = 16 * 2 ** 20;
 /** Most guest memory in bytes. */
 export const maxMemory = MAX_RAM;
 
-export const engines = ['interp', 'auto'] as const;
+/** As the machine knows them (src/machine/engine-choice.ts), which help must not load. */
+export const engines = ['kvm', 'bt', 'interp', 'auto'] as const;
 export type EngineName = (typeof engines)[number];
 
 /** How to boot, as the machine knows it; stated here too because help must not load the machine. */
