@@ -20,25 +20,45 @@ export function rowUse(row: Row): RowUse {
   if (known) return known;
   const methods = new Set<string>();
   const helpers = new Set<string>();
-  for (const inMemory of [true, false]) {
-    const given: Record<string, unknown> = { w: 32, asize: 32, stack: 32, long: false, vl: 128 };
-    const recorder: unknown = new Proxy(given, {
-      get(target, name: string) {
-        if (name in target) return target[name];
-        methods.add(name);
-        const callback = CALLBACKS[name];
-        if (callback) return callback;
-        if (name === 'isMem') return () => inMemory;
-        if (name === 'width') return () => 32;
-        return (first: unknown) => {
-          if (name === 'call' || name === 'check' || name === 'transfer') helpers.add(String(first));
-          return null;
-        };
-      },
-    });
-    row.exec(recorder as never);
+  for (const [w, long] of SIZES) {
+    for (const inMemory of [true, false]) {
+      const given = { w, asize: long ? 64 : 32, stack: long ? 64 : 32, long, vl: 128 };
+      row.exec(recorder(given, inMemory, methods, helpers) as never);
+    }
   }
   const use = { methods, helpers };
   USES.set(row, use);
   return use;
+}
+
+/** Operand sizes with and without 64-bit mode: what a row asks for may depend on them. */
+const SIZES: readonly (readonly [16 | 32 | 64, boolean])[] = [
+  [16, false],
+  [32, false],
+  [16, true],
+  [32, true],
+  [64, true],
+];
+
+/** An implementation of the vocabulary that notes what is asked. */
+function recorder(
+  given: Readonly<Record<string, unknown>>,
+  inMemory: boolean,
+  methods: Set<string>,
+  helpers: Set<string>,
+): unknown {
+  return new Proxy(given, {
+    get(target, name: string) {
+      if (name in target) return target[name];
+      methods.add(name);
+      const callback = CALLBACKS[name];
+      if (callback) return callback;
+      if (name === 'isMem') return () => inMemory;
+      if (name === 'width') return () => given.w;
+      return (first: unknown) => {
+        if (name === 'call' || name === 'check' || name === 'transfer') helpers.add(String(first));
+        return null;
+      };
+    },
+  });
 }

@@ -17,7 +17,7 @@ import { RegionWriter } from './region.ts';
 import { rowUse } from './rowuse.ts';
 
 /** Jumps to a record before it is translated, as its counter begins. */
-export const HOT_THRESHOLD = 1000;
+export const HOT_THRESHOLD = 3000;
 /** What a counter is set to after its record was dealt with; tests that translate everything at once ask again at once. */
 const COUNTER_REST = 0xffff;
 const EAGER_THRESHOLD = 16;
