@@ -134,9 +134,11 @@ export function knownDifference(c: Case, want: Result, got: Result): boolean {
   // MASKMOV with a mask of zeros may fault or not (SDM vol.2 MASKMOVQ).
   if (/^v?maskmov/.test(row.name) && (faulted(want) || faulted(got))) return true;
   // AMD's CPUs take unaligned operands of the SHA instructions, for Intel's they are #GP (exceptions type 4).
-  if (/^sha(1|256)/.test(row.name) && got.vector === 13) return true;
+  if (/^sha(1|256)/.test(row.name) && (got.vector === 13) !== (want.vector === 13)) return true;
   // A gather that faults keeps what it has finished; the rows do all of it anew (src/isa/families/avx-masked.ts).
   if (/^vp?gather/.test(row.name) && faulted(want) && want.vector === got.vector) return true;
+  // An element of a gather may lie anywhere, so also in the harness itself.
+  if (/^vp?gather/.test(row.name) && faulted(want) !== faulted(got) && c.insn.mode.code === 32) return true;
   // At the addresses of the host's kernel a page is present, but not for user programs: error code bit P is its own.
   if (want.vector === 14 && got.vector === 14 && want.cr2 === got.cr2 && want.cr2 >> 47n !== 0n) return true;
   // The stack and the vDSO of the harness lie at the top of a 32-bit program.

@@ -1,6 +1,7 @@
 // Compares the decoder and the disassembler with iced-x86, on random bytes around every row, in every mode.
 import {
   DecoderOptions,
+  EncodingKind,
   Formatter,
   FormatterSyntax,
   Decoder as Iced,
@@ -63,12 +64,14 @@ interface Theirs {
   readonly text: string;
 }
 const instruction = new Instruction();
+const OUR_ENCODINGS: ReadonlySet<EncodingKind> = new Set([EncodingKind.Legacy, EncodingKind.VEX]);
 function theirs(bytes: Uint8Array, mode: CodeMode): Theirs | undefined {
   const iced = new Iced(mode.code, bytes, DecoderOptions.None);
   iced.ip = RIP;
   iced.decodeOut(instruction);
   iced.free();
-  if (instruction.isInvalid) return undefined;
+  // EVEX and its like are no encodings of the CPUs here.
+  if (instruction.isInvalid || !OUR_ENCODINGS.has(instruction.encoding)) return undefined;
   const name = Mnemonic[instruction.mnemonic]!.toLowerCase();
   return { length: instruction.length, name, text: formatter.format(instruction) };
 }

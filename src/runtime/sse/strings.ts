@@ -1,5 +1,7 @@
 // PCMPESTRI and its relatives, and CRC32 (SDM vol.2 4.1, CRC32).
 
+import { CPU_SCRATCH } from '../gen/layout';
+
 /** Immediate: 0 words, 1 signed, 2-3 aggregation, 4 negative polarity, 5 only within the second string. */
 const WORDS: i32 = 1;
 const SIGNED: i32 = 2;
@@ -16,66 +18,62 @@ const ZF: i32 = 0x40;
 const SF: i32 = 0x80;
 const OF: i32 = 0x800;
 
-/** Elements as numbers; the row hands over vectors, so they lie here while they are looked at. */
-const first = memory.data(64);
-const second = memory.data(64);
+// Elements as numbers, 16 of i32 for each string, and the bytes they come from: in the vCPU's scratch area.
+const FIRST: u32 = CPU_SCRATCH;
+const SECOND: u32 = CPU_SCRATCH + 64;
+const BYTES: u32 = CPU_SCRATCH + 128;
 
-function unpack(v: v128, imm: i32, to: usize): void {
+function take(cpu: u32, v: v128, imm: i32, to: u32): void {
+  const bytes = cpu + BYTES;
+  v128.store(bytes, v);
   for (let i: u32 = 0; i < 16; i++) {
-    const byte = u32(load<u8>(scratch + i));
     if ((imm & WORDS) == 0) {
-      store<i32>(to + (i << 2), imm & SIGNED ? i32(i8(byte)) : i32(byte));
+      store<i32>(to + (i << 2), imm & SIGNED ? i32(load<i8>(bytes + i)) : i32(load<u8>(bytes + i)));
     } else if (i < 8) {
-      const word = u32(load<u16>(scratch + (i << 1)));
-      store<i32>(to + (i << 2), imm & SIGNED ? i32(i16(word)) : i32(word));
+      const at = bytes + (i << 1);
+      store<i32>(to + (i << 2), imm & SIGNED ? i32(load<i16>(at)) : i32(load<u16>(at)));
     }
   }
 }
-const scratch = memory.data(16);
-
-function take(v: v128, imm: i32, to: usize): void {
-  v128.store(scratch, v);
-  unpack(v, imm, to);
-}
 
 /** Number of elements before the first zero. */
-function terminated(at: usize, most: i32): i32 {
+function terminated(at: u32, most: i32): i32 {
   let n = 0;
   while (n < most && load<i32>(at + (n << 2)) != 0) n++;
   return n;
 }
 
-function a(i: i32): i32 {
-  return load<i32>(first + (i << 2));
+function a(cpu: u32, i: i32): i32 {
+  return load<i32>(cpu + FIRST + (i << 2));
 }
-function b(i: i32): i32 {
-  return load<i32>(second + (i << 2));
+function b(cpu: u32, i: i32): i32 {
+  return load<i32>(cpu + SECOND + (i << 2));
 }
 
 /** Whether element j of the second string is one of the first, or in one of its ranges (pairs of limits). */
-function isOneOf(j: i32, la: i32): bool {
-  for (let i = 0; i < la; i++) if (a(i) == b(j)) return true;
+function isOneOf(cpu: u32, j: i32, la: i32): bool {
+  for (let i = 0; i < la; i++) if (a(cpu, i) == b(cpu, j)) return true;
   return false;
 }
-function isInRange(j: i32, la: i32): bool {
-  for (let i = 0; i + 1 < la; i += 2) if (a(i) <= b(j) && b(j) <= a(i + 1)) return true;
+function isInRange(cpu: u32, j: i32, la: i32): bool {
+  for (let i = 0; i + 1 < la; i += 2) if (a(cpu, i) <= b(cpu, j) && b(cpu, j) <= a(cpu, i + 1)) return true;
   return false;
 }
 /** Whether the first string starts at element j of the second, as far as that goes. */
-function startsAt(j: i32, la: i32, lb: i32, count: i32): bool {
-  for (let i = 0; i < la && i + j < count; i++) if (i + j >= lb || a(i) != b(i + j)) return false;
+function startsAt(cpu: u32, j: i32, la: i32, lb: i32, count: i32): bool {
+  for (let i = 0; i < la && i + j < count; i++) if (i + j >= lb || a(cpu, i) != b(cpu, i + j)) return false;
   return true;
 }
 
 /** IntRes1 (SDM vol.2 table 4-3 for elements behind the end of a string). */
-function aggregate(mode: i32, la: i32, lb: i32, count: i32): i32 {
+function aggregate(cpu: u32, mode: i32, la: i32, lb: i32, count: i32): i32 {
   let found = 0;
   for (let j = 0; j < count; j++) {
     let hit: bool;
-    if (mode == ANY_OF) hit = j < lb && isOneOf(j, la);
-    else if (mode == RANGES) hit = j < lb && isInRange(j, la);
-    else if (mode == EACH) hit = j < la && j < lb ? a(j) == b(j) : j >= la && j >= lb;
-    else hit = startsAt(j, la, lb, count);
+    if (mode == ANY_OF) hit = j < lb && isOneOf(cpu, j, la);
+    else if (mode == RANGES) hit = j < lb && isInRange(cpu, j, la);
+    else if (mode == EACH) hit = j < la && j < lb ? a(cpu, j) == b(cpu, j) : j >= la && j >= lb;
+    else hit = startsAt(cpu, j, la, lb, count);
     if (hit) found |= 1 << j;
   }
   return found;
@@ -87,12 +85,12 @@ function aggregate(mode: i32, la: i32, lb: i32, count: i32): i32 {
  */
 export function sse_compare_strings(cpu: u32, va: v128, vb: v128, na: i32, nb: i32, imm: i32): i32 {
   const count = imm & WORDS ? 8 : 16;
-  take(va, imm, first);
-  take(vb, imm, second);
-  const la = na < 0 ? terminated(first, count) : na;
-  const lb = nb < 0 ? terminated(second, count) : nb;
+  take(cpu, va, imm, cpu + FIRST);
+  take(cpu, vb, imm, cpu + SECOND);
+  const la = na < 0 ? terminated(cpu + FIRST, count) : na;
+  const lb = nb < 0 ? terminated(cpu + SECOND, count) : nb;
   const all = (1 << count) - 1;
-  let found = aggregate((imm >> 2) & 3, la, lb, count);
+  let found = aggregate(cpu, (imm >> 2) & 3, la, lb, count);
   if (imm & NEGATED) found ^= imm & WITHIN ? (1 << lb) - 1 : all;
   let flags = found != 0 ? CF : 0;
   if (lb < count) flags |= ZF;
