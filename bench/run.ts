@@ -1,7 +1,7 @@
 // Runs the guest programs of bench/guest on the host and in a guest and prints a table: time of the boot, then for
 // each line of each program the seconds and the instructions per second.
 //
-//   node bench/run.ts [--engine interp|auto] [--image debian] [--bits 64,32] [--scale 1] [--append words]
+//   node bench/run.ts [--engine interp|bt] [--image debian] [--bits 64,32] [--scale 1] [--append words]
 //
 // Times of the guest are the processor time of this process, not the clock on the wall: other work on the machine
 // then matters less. The host runs each program right before the guest does, for the same reason.
@@ -21,7 +21,7 @@ const PROGRAMS = ['loops', 'system'] as const;
 
 const { values } = parseArgs({
   options: {
-    engine: { type: 'string', default: 'interp' },
+    engine: { type: 'string', default: 'bt' },
     image: { type: 'string', default: 'debian' },
     bits: { type: 'string', default: '64,32' },
     scale: { type: 'string', default: '1' },
@@ -88,7 +88,7 @@ async function makeMachine(programs: readonly Program[], onLine: (text: string) 
     kernel,
     initrd: addFiles(initrd, files),
     append: `console=ttyS0 panic=-1 ${values.append} ${execWord(script)}`,
-    engine: values.engine === 'auto' ? 'auto' : 'interp',
+    engine: values.engine === 'interp' ? 'interp' : 'bt',
     cpu: CPU_MODELS[0]!.name,
     log: [],
     logOutput: () => {},

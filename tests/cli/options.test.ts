@@ -108,14 +108,18 @@ describe('command line of a kernel', () => {
     ]);
   });
 
-  it('gives Linux a console and an end to panics', () => {
-    expect(defaultCommandLine(bzImage)).toBe('console=ttyS0 panic=-1');
-    expect(defaultCommandLine(bzImage, 'quiet')).toBe('console=ttyS0 panic=-1 quiet');
+  const tail = 'mitigations=off cryptomgr.notests';
+
+  it('gives Linux a console, an end to panics and no work that this CPU makes needless', () => {
+    expect(defaultCommandLine(bzImage)).toBe(`console=ttyS0 panic=-1 ${tail}`);
+    expect(defaultCommandLine(bzImage, 'quiet')).toBe(`console=ttyS0 panic=-1 ${tail} quiet`);
   });
 
   it('leaves the choice to the user', () => {
-    expect(defaultCommandLine(bzImage, 'console=hvc0 panic=5 x')).toBe('console=hvc0 panic=5 x');
-    expect(defaultCommandLine(bzImage, 'panic=5 earlyconsole=1')).toBe('console=ttyS0 panic=5 earlyconsole=1');
+    expect(defaultCommandLine(bzImage, 'console=hvc0 panic=5 x')).toBe(`${tail} console=hvc0 panic=5 x`);
+    expect(defaultCommandLine(bzImage, 'panic=5 earlyconsole=1')).toBe(`console=ttyS0 ${tail} panic=5 earlyconsole=1`);
+    const own = 'mitigations=auto cryptomgr.notests=0';
+    expect(defaultCommandLine(bzImage, own)).toBe(`console=ttyS0 panic=-1 ${own}`);
   });
 
   it('passes the words of other kernels as they are', () => {

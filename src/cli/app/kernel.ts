@@ -20,12 +20,16 @@ export function looksLikeLinux(kernel: Uint8Array): boolean {
 }
 
 /**
- * The command line to boot with. Linux gets its console on the serial port and ends by a reset when it panics,
- * unless the user's words say otherwise; any other kernel gets the user's words as they are.
+ * Words that Linux gets unless the user's own name the same parameter: the console on the serial port, a reset when
+ * it panics; no work against speculative execution, which this CPU does not have; no self-tests of ciphers, which
+ * are half of the boot of a distribution's kernel.
  */
+const linuxDefaults = ['console=ttyS0', 'panic=-1', 'mitigations=off', 'cryptomgr.notests'];
+
+/** The command line to boot with: Linux's defaults before the user's words; any other kernel gets those as they are. */
 export function defaultCommandLine(kernel: Uint8Array, append = ''): string {
   if (!looksLikeLinux(kernel)) return append;
-  const has = (name: string) => append.split(/\s+/).some((word) => word.startsWith(`${name}=`));
-  const defaults = [has('console') ? '' : 'console=ttyS0', has('panic') ? '' : 'panic=-1'];
-  return [...defaults, append.trim()].filter((words) => words !== '').join(' ');
+  const nameOf = (word: string) => word.replace(/=.*/, '');
+  const named = new Set(append.split(/\s+/).map(nameOf));
+  return [...linuxDefaults.filter((word) => !named.has(nameOf(word))), append.trim()].filter((w) => w !== '').join(' ');
 }

@@ -31,7 +31,8 @@ Examples:
 
 const runHelp = `
 The serial console is on stdin and stdout. On a terminal, Ctrl-A X quits and Ctrl-A H lists the keys.
-Linux gets "console=ttyS0 panic=-1" in front of --append, unless it has a console= or panic= of its own.
+Linux gets "console=ttyS0 panic=-1 mitigations=off cryptomgr.notests" in front of --append, but for words that
+--append has itself: mitigations=auto, for one, brings the kernel's protections back.
 
 Exit codes:
   0    the guest powered off               124  the time limit was reached
