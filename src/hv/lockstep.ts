@@ -7,7 +7,7 @@ import type { Decoder } from '../isa/decoder.ts';
 import { disassemble } from '../isa/disasm.ts';
 import type { Insn } from '../isa/insn.ts';
 import { compareRegs, compareVcpus, type Difference } from './compare.ts';
-import type { DescriptorTable, Exit, GuestMemory, Regs, Vcpu } from './contract.ts';
+import type { Exit, GuestMemory, Regs, Vcpu } from './contract.ts';
 import { AT, HANDLER_SIZE } from './modes.ts';
 
 export interface Side {
@@ -49,8 +49,11 @@ export class Lockstep {
   readonly b: Side;
   private readonly decoder: Decoder;
   private readonly value: () => number;
-  /** IDTs of the guest's own making are left alone: KVM does not look at the limit in real mode. */
-  private idt: DescriptorTable = { base: 0n, limit: 0 };
+  /**
+   * GDT and IDT as set: those of the guest's own making are left alone, because KVM does not look at the limit in
+   * real mode and reads no descriptor outside RAM.
+   */
+  private tables = '';
 
   /**
    * @param a the engine under test
@@ -65,9 +68,13 @@ export class Lockstep {
     for (const side of [a, b]) side.vcpu.setGuestDebug({ singleStep: true });
   }
 
+  private tablesNow(): string {
+    const { gdt, idt } = this.a.vcpu.getSregs();
+    return [gdt.base, gdt.limit, idt.base, idt.limit].join();
+  }
   /** A new state was set. */
   begin(): void {
-    this.idt = this.a.vcpu.getSregs().idt;
+    this.tables = this.tablesNow();
   }
 
   /** Decodes what `a` is about to execute, where memory is mapped onto itself. */
@@ -133,8 +140,7 @@ export class Lockstep {
     }
     if (this.inHandler()) return { kind: 'ended', reason: 'exception' };
     if (exitA.reason !== 'debug' && exitA.reason !== 'hlt') return { kind: 'ended', reason: exitA.reason };
-    const { idt } = this.a.vcpu.getSregs();
-    if (idt.base !== this.idt.base || idt.limit !== this.idt.limit) return { kind: 'ended', reason: 'IDT moved' };
+    if (this.tablesNow() !== this.tables) return { kind: 'ended', reason: 'tables moved' };
     // Single steps of the guest's own are not seen by a debugger's.
     if (this.a.vcpu.getRegs().rflags & TF) return { kind: 'ended', reason: 'trap flag' };
     return this.skipHalt() ? { kind: 'same' } : { kind: 'ended', reason: 'branch' };
