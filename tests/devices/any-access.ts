@@ -89,7 +89,7 @@ function perform(bench: Bench, step: Step): number | undefined {
   }
 }
 
-/** Checks the property for devices that `make` makes, all alike. */
+/** Checks the property for devices that `make` makes, all alike. PLINTH_DEVICE_RUNS says how often instead of `runs`. */
 export function checkAnyAccess(make: () => Bench, runs = 150): void {
   const any = steps(make());
   fc.assert(
@@ -108,7 +108,7 @@ export function checkAnyAccess(make: () => Bench, runs = 150): void {
       expect(copy.log).toEqual(original.log);
       expect(copy.device.state()).toEqual(original.device.state());
     }),
-    { numRuns: runs },
+    { numRuns: Number(process.env.PLINTH_DEVICE_RUNS ?? runs) },
   );
 }
 

@@ -1,13 +1,14 @@
 // Makes differential cases from the rows: every row that a user program may execute, all operand sizes, registers and
 // memory, a few encodings, awkward values. The same seed gives the same cases.
-import { makeDecoder } from '../../src/isa/decoder.ts';
+import { type Decoder, makeDecoder } from '../../src/isa/decoder.ts';
 import { effectsOf } from '../../src/isa/effects.ts';
 import { encode } from '../../src/isa/encoder.ts';
 import type { CodeMode, Insn, MemRef, OperandValue } from '../../src/isa/insn.ts';
 import { SEG } from '../../src/isa/layout.ts';
 import type { Width } from '../../src/isa/ops.ts';
 import { type Operand, type Row, sizeBits } from '../../src/isa/row.ts';
-import type { Random } from '../isa/random.ts';
+import { ROWS } from '../../src/isa/rows.ts';
+import { Random } from '../isa/random.ts';
 import { Batch, CODE } from './case.ts';
 import { drawTarget, drawValues } from './draw.ts';
 import { awkward } from './values.ts';
@@ -18,7 +19,7 @@ const UNREPEATABLE = new Set(
 );
 /** Names of rows that only the harness could not survive or that tell about the machine. */
 const UNSAFE =
-  /^(rdpid|rd[fg]sbase|wr[fg]sbase|xgetbv|xsave|xrstor|fxrstor|fldenv|frstor|lsl|lar|verr|verw|hlt|in|out|ins|outs|sldt|str|smsw|sgdt|sidt|monitor|mwait|clflush|clwb|ud[012])/;
+  /^(rdpid|rd[fg]sbase|wr[fg]sbase|xgetbv|xsave\w*|xrstor\w*|lsl|lar|verr|verw|hlt|in|out|sldt|str|smsw|sgdt|sidt|monitor|mwait|ud[01])$/;
 
 export interface Generator {
   /** Rows from which cases are made. */
@@ -222,6 +223,35 @@ function callsUnrepeatable(insn: Insn): boolean {
   unrepeatable.set(insn.row, found);
   return found;
 }
+
+/** An instruction of a row, in 32- or 64-bit mode; undefined when none is found. */
+function sample(row: Row): Insn | undefined {
+  const random = new Random(1);
+  for (let i = 0; i < 64; i++) {
+    const mode: CodeMode = i & 1 ? { code: 64, stack: 64 } : { code: 32, stack: 32 };
+    const bytes = drawBytes(row, mode, random);
+    const insn = bytes && everyRow().decode(bytes, 0, bytes.length, mode);
+    if (insn && !('failure' in insn) && insn.row === row) return insn;
+  }
+  return undefined;
+}
+/** Helpers that a row calls. */
+export function helpersOf(row: Row): readonly string[] {
+  const insn = sample(row);
+  return insn ? effectsOf(insn).helpers : [];
+}
+/** Why the host CPU cannot be asked about a row, or undefined when it can. */
+export function notForHost(row: Row): string | undefined {
+  if (row.user === false) return 'privileged, input and output, or a control transfer out of the program';
+  if (UNSAFE.test(row.name)) return 'tells about the machine, or the harness would not survive it';
+  const helper = helpersOf(row).find((h) => UNREPEATABLE.has(h));
+  return helper === undefined ? undefined : `the result is not the instruction's alone (${helper})`;
+}
+let decoderOfAll: Decoder | undefined;
+const everyRow = (): Decoder => {
+  decoderOfAll ??= makeDecoder(ROWS);
+  return decoderOfAll;
+};
 
 /** A generator for user programs of a code size, over the rows whose features are in `features`. */
 export function makeGenerator(all: readonly Row[], code: 16 | 32 | 64, features: ReadonlySet<string>): Generator {

@@ -121,7 +121,9 @@ const RULES: readonly (readonly [RegExp, Rule])[] = [
   [/^fxsave/, mxcsrMask],
   [/^v?ldmxcsr/, misalignedMode],
   [/^cmps[bwdq]/, eitherFault],
-  [/^(enter|fnstenv|fnsave)$/, openFault],
+  [/^(enter|fnstenv|fnsave|fxrstor)$/, openFault],
+  // In which pieces an environment is read, and so which of several faults comes first.
+  [/^(fldenv|frstor)$/, eitherFault],
 ];
 
 /** True when a difference is one that the manuals allow. */
