@@ -102,7 +102,8 @@ export class DecodeCache {
 
   /** Set by the owner: told before everything decoded is dropped. */
   onDrop: () => void = () => {};
-  private dropAll(cpu: number): void {
+  /** Drops everything that is decoded and translated. No chain may be in the middle of a trace. */
+  dropAll(cpu: number): void {
     this.onDrop();
     this.o.runtime.code_reset(cpu);
     this.o.runtime.flush_all(cpu);

@@ -21,6 +21,9 @@ export const HOT_THRESHOLD = 3000;
 /** What a counter is set to after its record was dealt with; tests that translate everything at once ask again at once. */
 const COUNTER_REST = 0xffff;
 const EAGER_THRESHOLD = 16;
+/** Modules after which everything is dropped and translated anew when it is hot again. */
+const MAX_LIVE_MODULES = 4000;
+const TABLE_STEP = 1024;
 /** Regions that go into one module at the most. */
 const MAX_BATCH = 32;
 
@@ -75,6 +78,11 @@ export class Translator {
   private readonly o: TranslatorOptions;
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
+  /** Places in the table behind the interpreter's handlers, used up to `nextSlot`. */
+  private readonly firstSlot: number;
+  private nextSlot: number;
+  /** Modules that the table keeps alive. */
+  private live = 0;
   private rest = COUNTER_REST;
   private pending = new Map<number, Pending>();
   /** The interpreter's handler of records that a region stands in for. */
@@ -84,6 +92,8 @@ export class Translator {
     this.o = options;
     this.view = new DataView(options.memory.buffer);
     this.bytes = new Uint8Array(options.memory.buffer);
+    this.firstSlot = options.table.length;
+    this.nextSlot = this.firstSlot;
   }
 
   /** Sets all counters of a vCPU to the threshold (1-65535). */
@@ -91,10 +101,13 @@ export class Translator {
     this.rest = threshold < EAGER_THRESHOLD ? threshold : COUNTER_REST;
     for (let i = 0; i < HOT.ENTRIES; i++) this.view.setUint16(cpu + HOT.OFFSET + i * 2, threshold, true);
   }
-  /** Forgets everything about records: they are being dropped. */
+  /** Forgets everything about records: they are being dropped. Modules go with their functions' places in the table. */
   forget(): void {
     this.pending.clear();
     this.originals.clear();
+    for (let i = this.firstSlot; i < this.nextSlot; i++) this.o.table.set(i, null);
+    this.nextSlot = this.firstSlot;
+    this.live = 0;
   }
   get hasPending(): boolean {
     return this.pending.size > 0;
@@ -124,6 +137,9 @@ export class Translator {
   /** Translates what is waiting; called between chains. */
   flush(): void {
     const started = performance.now();
+    const first = this.pending.values().next().value;
+    // V8 fails near 16,000 modules; long before that most of them are cold.
+    if (first && this.live >= MAX_LIVE_MODULES) this.o.cache.dropAll(first.cpu);
     const batch = [...this.pending.values()].slice(0, MAX_BATCH);
     const plans: Plan[] = [];
     const taken = new Set<number>();
@@ -214,7 +230,10 @@ export class Translator {
 
   private install(m: ModuleBuilder, made: readonly Pending[]): void {
     const { table } = this.o;
-    const base = table.grow(made.length);
+    const base = this.nextSlot;
+    if (base + made.length > table.length) table.grow(Math.max(made.length, TABLE_STEP));
+    this.nextSlot += made.length;
+    this.live++;
     m.element(base, m.functionNames);
     const bytes = m.build({ maximumPages: 65536, shared: false, tableSize: 0 });
     const module = new WebAssembly.Module(bytes);
