@@ -147,6 +147,19 @@ export const KNOWN: readonly Known[] = [
     is: (f) => f.name === 'retf' && only(f, 'rsp', 'memory'),
   },
   {
+    why: 'KVM loses accesses when one instruction, or a step of two, makes several outside RAM by its stack pointer',
+    is: (f) =>
+      only(f, 'accesses', 'rsp') && /^(push|int|iret|call|enter|ret)/.test(f.name) && shown(f, 'accesses', 'b') !== '',
+  },
+  {
+    why: 'KVM has stored the first part of a store that crosses into a page that faults',
+    is: (f) => only(f, 'memory') && f.differences.every((d) => /ff8$/.test(d.what)),
+  },
+  {
+    why: "MXCSR_MASK of an FXSAVE image is the host CPU's in KVM",
+    is: (f) => /^fxsave/.test(f.name) && only(f, 'memory'),
+  },
+  {
     why: 'KVM does not refuse high bits for DR4 and DR5, only for DR6 and DR7',
     is: (f) => f.name === 'mov' && /dr[45]/.test(f.text) && vectorOf(f, 'a') === 13,
   },
