@@ -16,6 +16,8 @@ export interface Mismatch {
 /** What a comparison found. */
 export class Tally {
   compared = 0;
+  /** Tells of each kind of mismatch at once. */
+  loud = false;
   /** Differences that the manuals allow. */
   allowed = 0;
   /** Cases per row name that were compared. */
@@ -26,7 +28,11 @@ export class Tally {
   note(c: Case, list: readonly string[]): void {
     const seen = this.mismatches.get(caseKey(c));
     if (seen) seen.count++;
-    else this.mismatches.set(caseKey(c), { count: 1, first: describe(c, list) });
+    else {
+      const first = describe(c, list);
+      this.mismatches.set(caseKey(c), { count: 1, first });
+      if (this.loud) console.error(first);
+    }
   }
   skip(why: string): void {
     this.skipped.set(why, (this.skipped.get(why) ?? 0) + 1);

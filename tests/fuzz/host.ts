@@ -10,6 +10,7 @@ import { progress } from './progress.ts';
 
 export function fuzz(o: FuzzOptions): FuzzSummary {
   const tally = new Tally();
+  tally.loud = true;
   const report = progress(o);
   const engine = makeEngine(o.engine);
   const bits = o.bits.filter((b) => b !== 16) as (32 | 64)[];

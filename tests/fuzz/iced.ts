@@ -17,7 +17,10 @@ export function fuzz(o: FuzzOptions): FuzzSummary {
     compared++;
     const seen = m && mismatches.get(m.key);
     if (seen) seen.count++;
-    else if (m) mismatches.set(m.key, { count: 1, first: m.text });
+    else if (m) {
+      mismatches.set(m.key, { count: 1, first: m.text });
+      console.error(`${m.key}: ${m.text}`);
+    }
     if (compared % LOOK === 0 && !report(compared, mismatches.size)) break;
   }
   const lines = [...mismatches].map(([key, { count, first }]) => `${key} (${count}): ${first}`).sort();

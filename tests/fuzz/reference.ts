@@ -11,6 +11,7 @@ import { progress } from './progress.ts';
 
 export async function fuzz(o: FuzzOptions): Promise<FuzzSummary> {
   const tally = new Tally();
+  tally.loud = true;
   const report = progress(o);
   const engine = makeEngine(o.engine);
   const reference = referenceEngine(await runtimeHelpers());

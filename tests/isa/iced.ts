@@ -187,6 +187,8 @@ function normalize(text: string): string {
   let rest = text.replace(/\bbound .*|^(xacquire|xrelease) /, (x) => (x.startsWith('bound') ? 'bound' : ''));
   for (let m = IDLE_PREFIX.exec(rest); m; m = IDLE_PREFIX.exec(rest)) rest = rest.slice(m[0].length);
   for (const [theirs, ours] of SYNONYMS) rest = rest.replace(theirs, ours);
+  // A vector of indices without a base: iced writes the scale 1.
+  rest = rest.replace(/\[([xy]mm\d+)\*1\b/, '[$1');
   return rest.startsWith('lea ') ? rest.replace(/[c-gs]s:/, '') : rest;
 }
 
