@@ -12,20 +12,29 @@ import {
   CODE_PAGE_SIZE,
   CPU_CODE_BASE,
   CPU_CODE_MASK,
+  CPU_EXEC_GLOBAL,
   CPU_ITLB_CTX,
+  CPU_MODE,
   CPU_N_SMC,
   CPU_P2M,
+  CPU_P2M_FRAMES,
   CPU_PAGE_BASE,
+  CPU_RIP,
+  CPU_SEG_LIMIT,
+  ITLB_CTX_NEVER,
   ITLB_ENTRIES,
   ITLB_ENTRY_SIZE,
   ITLB_FRAME,
   ITLB_OFFSET,
+  ITLB_PAGE,
   ITLB_TAG,
+  MODE_CODE64,
   P2M_CODE,
   REC_A,
   REC_HANDLER,
   REC_OFFSET,
   REC_SIZE,
+  SEG_CS,
   TLB_CONTEXTS,
   TLB_ENTRIES,
   TLB_ENTRY_SIZE,
@@ -33,6 +42,7 @@ import {
   TLB_OFFSET,
   TLB_TAG_WRITE,
 } from './gen/layout';
+import { exec_translate } from './mmu';
 
 /** Granules of 64 bytes, one bit each in CODE_PAGE.GRANULES. */
 const GRANULE_SHIFT: u32 = 6;
@@ -73,6 +83,41 @@ export function code_page(frame: u32, mode: u32): u32 {
   store<u32>(page + CODE_PAGE_NEXT, load<u32>(head));
   store<u32>(head, page);
   return page;
+}
+
+/** The code page of a frame in a mode if there is one, else 0. */
+function known_page(frame: u32, mode: u32): u32 {
+  let page = load<u32>(map + (frame << 2));
+  while (page != 0 && load<u32>(page + CODE_PAGE_MODE) != mode) page = load<u32>(page + CODE_PAGE_NEXT);
+  return page;
+}
+
+/**
+ * The record at the field rip where it is decoded already and only the instruction TLB did not know the page; fills
+ * the TLB. 0: the decoder has to look, also where the fetch would fault or every fetch is looked at.
+ */
+export function fetch_record(cpu: u32): u32 {
+  const ctx = load<u32>(cpu + CPU_ITLB_CTX);
+  if (ctx & ITLB_CTX_NEVER) return 0;
+  const rip = load<u64>(cpu + CPU_RIP);
+  const linear = (rip + load<u64>(cpu + CPU_CODE_BASE)) & load<u64>(cpu + CPU_CODE_MASK);
+  const within = <u32>linear & 0xfff;
+  const mode = load<u32>(cpu + CPU_MODE);
+  if (!(mode & MODE_CODE64)) {
+    const last = rip + (4095 - within);
+    if (last > <u64>load<u32>(cpu + CPU_SEG_LIMIT + SEG_CS * 4)) return 0;
+  }
+  const gpa = exec_translate(cpu, linear);
+  if (gpa == ~(<u64>0)) return 0;
+  const frame = <u32>(gpa >> 12);
+  if (gpa >> 12 >= <u64>load<u32>(cpu + CPU_P2M_FRAMES)) return 0;
+  const page = known_page(frame, mode);
+  if (page == 0) return 0;
+  const entry = cpu + ITLB_OFFSET + (<u32>(linear >> 12) & (ITLB_ENTRIES - 1)) * ITLB_ENTRY_SIZE;
+  store<u64>(entry + ITLB_TAG, (linear & ~(<u64>0xfff)) | ctx);
+  store<u32>(entry + ITLB_PAGE, page);
+  store<u32>(entry + ITLB_FRAME, frame | load<u32>(cpu + CPU_EXEC_GLOBAL));
+  return load<u32>(page + CODE_PAGE_ENTRY + (within << 2));
 }
 
 /** Room for `count` records in a code page: the address of the first, or 0 when the arena is full. */

@@ -37,6 +37,7 @@ const RUNTIME: Readonly<Record<string, FuncType>> = {
   raise: { params: ['i32', 'i32', 'i32'], results: ['i32'] },
   deliver_exception: { params: ['i32'], results: ['i32'] },
   straddle_holds: { params: ['i32', 'i32'], results: ['i32'] },
+  fetch_record: { params: ['i32'], results: ['i32'] },
   fp_check: { params: ['i32', 'i32'], results: ['i32'] },
 };
 /** Exports: what the vCPU enters, and what translated code calls. */
@@ -169,11 +170,16 @@ function defineGoto(m: ModuleBuilder): void {
     });
   });
   f.store('i64', cpu, CPU.rip!, rip);
-  const made = f.let(f.call('resolve', cpu));
-  f.if(x.eqz(made), () => f.return());
-  const offset = x.extendU(load16(made, REC.OFFSET));
+  const made = f.variable('i32');
+  f.setVariable(made, f.call('fetch_record', cpu));
+  f.if(x.eqz(f.get(made)), () => {
+    f.setVariable(made, f.call('resolve', cpu));
+    f.if(x.eqz(f.get(made)), () => f.return());
+  });
+  const found = f.let(f.get(made));
+  const offset = x.extendU(load16(found, REC.OFFSET));
   f.store('i64', cpu, CPU.page_base!, x.sub(load64(cpu, CPU.rip!), offset));
-  enter(f, cpu, made);
+  enter(f, cpu, found);
 }
 const itlbEntry = (cpu: Expr, linear: Expr): Expr => {
   const index = x.and(
