@@ -53,6 +53,8 @@ export interface TranslatorCounters {
   /** Milliseconds spent making and compiling modules. */
   ms: number;
   refused: number;
+  /** Regions that could not be written because of a mistake in the translator. */
+  failed: number;
 }
 
 interface Pending {
@@ -74,7 +76,7 @@ const METHODS = {
 };
 
 export class Translator {
-  readonly counters: TranslatorCounters = { regions: 0, insns: 0, modules: 0, bytes: 0, ms: 0, refused: 0 };
+  readonly counters: TranslatorCounters = { regions: 0, insns: 0, modules: 0, bytes: 0, ms: 0, refused: 0, failed: 0 };
   private readonly o: TranslatorOptions;
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
@@ -151,7 +153,7 @@ export class Translator {
       taken.add(p.rec);
     }
     const m = this.newModule(plans);
-    const made = plans.filter((plan) => this.addRegion(m, plan)).map((plan) => plan.entry);
+    const made = plans.filter((plan) => this.tryRegion(m, plan)).map((plan) => plan.entry);
     if (made.length > 0) this.install(m, made);
     this.counters.ms += performance.now() - started;
   }
@@ -197,6 +199,22 @@ export class Translator {
       if (name !== 'enter') m.importFunction('interpreter', name, functionType(name));
     }
     return m;
+  }
+
+  /**
+   * Writes a region. A mistake of the translator costs the guest speed, not its life: the place stays the
+   * interpreter's and is counted. Where everything is translated at once, in tests, it is thrown on.
+   */
+  private tryRegion(m: ModuleBuilder, plan: Plan): boolean {
+    const before = m.functionNames.length;
+    try {
+      return this.addRegion(m, plan);
+    } catch (error) {
+      if (this.rest !== COUNTER_REST) throw error;
+      while (m.functionNames.length > before) m.dropLast();
+      this.counters.failed++;
+      return false;
+    }
   }
 
   /** Writes a region; false when there is no room for its records. */
