@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { ROWS } from '../../src/isa/rows.ts';
 import { Random, seedOf } from '../isa/random.ts';
+import { runtimeHelpers } from '../isa/vector-helpers.ts';
 import { compareBatch, compareSingly, inBatches, Tally } from './compare.ts';
 import { makeGenerator } from './generate.ts';
 import { buildHarness, hostEngine, hostFeatures } from './host.ts';
@@ -49,11 +50,12 @@ describe.for([64, 32] as const)('host CPU, %d-bit', (bits) => {
 });
 
 describe.for([64, 32, 16] as const)('reference, %d-bit', (bits) => {
-  it('agrees with the interpreter', { timeout: 600_000 }, () => {
+  it('agrees with the interpreter', { timeout: 600_000 }, async () => {
     const tally = new Tally();
     const random = new Random(seedOf(`reference against the interpreter, ${bits}-bit`));
     const generator = makeGenerator(ROWS, bits, allFeatures());
-    const [reference, soft] = [referenceEngine(), new SoftEngine()];
+    // With the runtime's helpers, so that what rows do around them is compared too.
+    const [reference, soft] = [referenceEngine(await runtimeHelpers()), new SoftEngine()];
     const run = (b: Parameters<typeof compareSingly>[0]): void => compareSingly(b, reference, soft, tally);
     inBatches({ generator, cases: REFERENCE_CASES, values: 1, random, run });
     report(`reference against the interpreter, ${bits}-bit`, tally, generator.rows.length);

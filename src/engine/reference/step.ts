@@ -61,8 +61,11 @@ function attempt(state: ReferenceState, run: () => void): StepResult {
     run();
     return { kind: 'done' };
   } catch (e) {
+    const mxcsr = state.get('mxcsr');
     state.restore(before);
     if (!(e instanceof GuestFault)) throw e;
+    // The flags of the exceptions that made #XM stay (SDM vol.1 11.5.2).
+    if (e.vector === EXC.XM) state.set('mxcsr', mxcsr);
     return { kind: 'fault', vector: e.vector, error: e.error, cr2: e.cr2 };
   }
 }
