@@ -6,6 +6,7 @@ import { CPU, EXC, REC } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, ModuleBuilder } from '../../wasm/module.ts';
 import { HANDLER } from './backend.ts';
+import { checkSegment } from './segment.ts';
 import { AGEN_ALIGNED, AGEN_LOG2_SHIFT, AGEN_UNIT_SHIFT } from './special.ts';
 
 type Expr = x.Expr;
@@ -37,11 +38,11 @@ function define(m: ModuleBuilder, name: string, asize: 16 | 32 | 64, long: boole
   const seg = f.let(field(rec, REC.SEG));
   const linear = x.add(offset, state(cpu, seg));
   if (!long) {
-    const number = x.binary('shr_u', x.sub(seg, x.i32Const(CPU.seg_base!)), x.i32Const(3));
     const bytes = x.and(field(rec, REC.B), x.i32Const(0xff));
     const write = x.and(x.binary('shr_u', field(rec, REC.B), x.i32Const(8)), x.i32Const(1));
-    const refused = f.call('seg_check', cpu, number, x.wrap(offset), bytes, write);
-    f.if(refused, () => f.returnCall('agen_fault', cpu, rec, x.wrap(linear)));
+    checkSegment(f, { cpu, base: seg, offset, bytes, write }, () =>
+      f.returnCall('agen_fault', cpu, rec, x.wrap(linear)),
+    );
   }
   f.store('i64', cpu, CPU.ea!, long ? linear : x.and(linear, x.i64Const(0xffff_ffffn)));
   const next = f.let(x.add(rec, x.i32Const(REC.SIZE)));

@@ -19,6 +19,7 @@ import * as x from '../../wasm/expr.ts';
 import type { FuncType, FunctionBuilder } from '../../wasm/module.ts';
 import { memoryOperand, type Shape } from '../shape.ts';
 import { VectorWasm } from './pure.ts';
+import { checkSegment } from './segment.ts';
 import { MEM_STACK, STACK_NONE } from './special.ts';
 
 type Expr = x.Expr;
@@ -269,10 +270,9 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
       if (seg !== 'insn' && seg !== 'fs' && seg !== 'gs') return f.let(offset);
       return f.let(x.add(offset, load64(x.add(cpu, at), 0)));
     }
-    const number = x.binary('shr_u', x.sub(at, x.i32Const(CPU.seg_base!)), x.i32Const(3));
     const off = f.let(offset);
-    const checked = f.call('seg_check', cpu, number, x.wrap(off), x.i32Const(bytes), x.i32Const(write ? 1 : 0));
-    f.if(checked, () => this.leaveWithFault());
+    const access = { cpu, base: at, offset: off, bytes: x.i32Const(bytes), write: x.i32Const(write ? 1 : 0) };
+    checkSegment(f, access, () => this.leaveWithFault());
     return f.let(x.and(x.add(off, load64(x.add(cpu, at), 0)), x.i64Const(LOW32)));
   }
   load(w: Width, seg: SegRef, offset: Expr): Expr {
