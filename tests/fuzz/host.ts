@@ -33,6 +33,6 @@ export function fuzz(o: FuzzOptions): FuzzSummary {
     allowed: tally.allowed,
     rows: tally.rows.size,
     mismatches: tally.lines(),
-    notes: [],
+    notes: tally.unrepeated > 0 ? [`${tally.unrepeated} results of the host CPU did not repeat`] : [],
   };
 }
