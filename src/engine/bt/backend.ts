@@ -20,10 +20,10 @@ import {
 import { type Operand, sizeBits } from '../../isa/row.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
+import { type FloatState, hasInlineFloat, inlineFloat, isQuiet } from '../interp/float.ts';
 import { VectorWasm } from '../interp/pure.ts';
 import { memoryOperand } from '../shape.ts';
 import type { RegionInsn } from './cfg.ts';
-import { type FloatState, hasInlineFloat, inlineFloat, isQuiet } from './float.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;

@@ -18,6 +18,7 @@ import { type Operand, sizeBits } from '../../isa/row.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FuncType, FunctionBuilder } from '../../wasm/module.ts';
 import { memoryOperand, type Shape } from '../shape.ts';
+import { type FloatState, hasInlineFloat, inlineFloat, isQuiet } from './float.ts';
 import { VectorWasm } from './pure.ts';
 import { checkSegment } from './segment.ts';
 import { MEM_STACK, STACK_NONE } from './special.ts';
@@ -71,6 +72,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   private readonly mem: Operand | undefined;
   private linearAddress: Expr | undefined;
   private rmwHost: Expr | undefined;
+  private floats: FloatState | undefined;
   /** Host address of a memory operand of 256 bits that has been read. */
   private wideHost: Expr | undefined;
 
@@ -297,6 +299,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
 
   // --- fields and flags ------------------------------------------------------------------------------------
   field(name: string, index = 0): Expr {
+    if (name === 'sse_fault' && this.floats) return this.f.get(this.floats.fault);
     const f = FIELD_BY_NAME.get(name);
     if (!f) throw new Error(`no vCPU field ${name}`);
     const op = LOAD[(f.stride * 8) as Width];
@@ -393,6 +396,12 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   }
 
   // --- helpers ---------------------------------------------------------------------------------------------
+  /** Scalar SSE arithmetic in line; its fault is then in a local, which `field` gives. */
+  private float(name: string, args: readonly Expr[]): Expr {
+    this.floats ??= { quiet: this.f.variable('i32'), fault: this.f.variable('i32') };
+    this.f.setVariable(this.floats.quiet, isQuiet(this.cpu));
+    return inlineFloat(this.f, this.cpu, name, args, this.floats);
+  }
   private helper(name: string, args: readonly Expr[]): Expr {
     const spec = HELPER_BY_NAME.get(name);
     if (!spec) throw new Error(`no helper ${name} in src/isa/helpers.ts`);
@@ -401,6 +410,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
       const p = spec.params[i];
       return p === 'i' ? x.wrap(a) : p === 'l' ? i64(a) : a;
     });
+    if (hasInlineFloat(name)) return this.float(name, converted);
     const named = converted.map((a) => this.f.let(a));
     if (spec.flags) this.f.run(this.f.call('explicit', this.cpu));
     return this.f.call(name, this.cpu, ...named);

@@ -34,7 +34,7 @@ const LIMITS = {
 export const isQuiet = (cpu: Expr): Expr =>
   x.compare('eq', x.and(x.load('i32', cpu, CPU.mxcsr!), x.i32Const(RC | PM | PE)), x.i32Const(PM | PE));
 
-/** Variables of the region: isQuiet kept up to date, and whether the last operation left an unmasked exception. */
+/** Variables of the function being written: isQuiet kept up to date, and whether the last operation left an unmasked exception. */
 export interface FloatState {
   readonly quiet: number;
   readonly fault: number;
