@@ -2,6 +2,7 @@
 // interrupt shadow and the blocking of NMIs.
 import { describe, expect, it } from 'vitest';
 import { CR4, EFLAGS } from '../../src/isa/layout.ts';
+import { HANDLERS } from '../differential/guest.ts';
 import { CODE, DATA, PAGE, Program } from './program.ts';
 
 const DB = 1;
@@ -61,6 +62,11 @@ describe('instruction breakpoints', () => {
     expect([e.vector, e.rip, p.reg('rcx')]).toEqual([DB, CODE, 3n]);
     const end = p.resume(e, { rflags: e.rflags | RF });
     expect([end.vector, end.rip, p.reg('rcx')]).toEqual([3, CODE + 3n, 0n]);
+  });
+  it('at the start of the handler of #DB do not keep the host from coming back', () => {
+    const p = new Program('90 90', { rflags: 2 | TF });
+    p.breakpoint(0, HANDLERS + 0x10n, 0, 1);
+    for (let i = 0; i < 20; i++) expect(['budget', 'shutdown']).toContain(p.guest.vcpu.run(50));
   });
   it('do nothing when disabled or elsewhere', () => {
     const p = new Program('90 90');
@@ -192,6 +198,14 @@ describe('interrupt shadows', () => {
   it('HLT after STI wakes for the interrupt', () => {
     const p = pending('fb f4 90', 2);
     expect(p.run()).toMatchObject({ vector: VECTOR, rip: CODE + 2n });
+  });
+});
+
+describe('hypercalls', () => {
+  it('count against the budget', () => {
+    // l: vmcall; jmp l
+    const p = new Program('0f 01 c1 eb fb', { cpl: 0 });
+    expect(p.guest.vcpu.run(1000)).toBe('budget');
   });
 });
 

@@ -294,6 +294,8 @@ export class SoftVcpu {
     }
     if (watched && !(flags & EFLAGS.RF) && this.noteBreakpoints()) {
       this.deliverDebug();
+      // A handler that begins with a breakpoint of its own must come to an end too.
+      this.view.setInt32(this.cpu + CPU.budget!, this.view.getInt32(this.cpu + CPU.budget!, true) - 1, true);
       return;
     }
     // RF holds for one instruction; IRET may set it anew, and an unfinished repetition keeps it.
