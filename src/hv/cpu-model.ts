@@ -31,7 +31,7 @@ export const FEATURE_BITS: readonly FeatureBit[] = [
   }), // biome-ignore format: one line a register
   ...bits(6, 0, 'eax', { arat: 2 }),
   ...bits(7, 0, 'ebx', {
-    fsgsbase: 0, bmi1: 3, avx2: 5, smep: 7, bmi2: 8, erms: 9, invpcid: 10, rdseed: 18, adx: 19, smap: 20,
+    fsgsbase: 0, tsc_adjust: 1, bmi1: 3, avx2: 5, smep: 7, bmi2: 8, erms: 9, invpcid: 10, rdseed: 18, adx: 19, smap: 20,
     clflushopt: 23, clwb: 24, sha: 29,
   }), // biome-ignore format: one line a register
   ...bits(7, 0, 'ecx', { umip: 2, vaes: 9, vpclmulqdq: 10, rdpid: 22 }),
@@ -44,7 +44,7 @@ export const FEATURE_BITS: readonly FeatureBit[] = [
 
 const BASE =
   'fpu de pse tsc msr pae cx8 apic sep mtrr pge cmov pat pse36 clflush mmx fxsr sse sse2 cx16 pcid x2apic tsc_deadline ' +
-  'hypervisor arat fsgsbase smep invpcid smap umip arch_capabilities syscall nx pdpe1gb rdtscp lm lahf_lm prefetchw ' +
+  'hypervisor arat fsgsbase tsc_adjust smep invpcid smap umip arch_capabilities syscall nx pdpe1gb rdtscp lm lahf_lm prefetchw ' +
   'invariant_tsc';
 
 export interface CpuModel {

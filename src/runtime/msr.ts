@@ -49,6 +49,7 @@ import {
 import { flush_all } from './tlb';
 
 const TSC: u32 = 0x10;
+const TSC_ADJUST: u32 = 0x3b;
 const APIC_BASE: u32 = 0x1b;
 const MTRRCAP: u32 = 0xfe;
 const EFER: u32 = 0xc0000080;
@@ -107,6 +108,9 @@ function field_of(index: u32): u32 {
       return CPU_KERNEL_GS_BASE;
     case TSC_AUX:
       return CPU_TSC_AUX;
+    // IA32_TSC_ADJUST is what was added to the counter since reset, by itself or by writes of the counter.
+    case TSC_ADJUST:
+      return CPU_TSC_OFFSET;
   }
   if (index >= 0x200 && index <= 0x20f) return CPU_MTRR_PHYS + (index - 0x200) * 8;
   if (index >= 0x268 && index <= 0x26f) return CPU_MTRR_FIX + (index - 0x268 + 3) * 8;
