@@ -76,6 +76,8 @@ export const cpuModel = (name: string): CpuModel | undefined => CPU_MODELS.find(
 
 /** Guest TSC frequency: one tick a nanosecond, so that guest time needs no scaling. */
 export const TSC_HZ = 1_000_000_000;
+/** The TSC after so many nanoseconds of guest time. */
+export const tscAt = (ns: bigint): bigint => ns;
 /** Crystal of CPUID leaf 15H: the input clock of the local APIC timer (src/devices/apic-timer.ts). */
 export const CRYSTAL_HZ = 1_000_000_000;
 

@@ -16,7 +16,7 @@ import { PicPair } from '../devices/pic8259.ts';
 import { Pit8254 } from '../devices/pit8254.ts';
 import { RtcCmos } from '../devices/rtc-cmos.ts';
 import { Serial16550 } from '../devices/serial16550.ts';
-import { TSC_HZ } from '../hv/cpu-model.ts';
+import { TSC_HZ, tscAt } from '../hv/cpu-model.ts';
 import { IO_APIC_BASE, IO_APIC_ID, IRQ, type MemoryMap, PIT_GSI, PORT, RAM_ABOVE_4G_BASE } from './memory-map.ts';
 
 /** How the board ended the machine. */
@@ -73,7 +73,7 @@ export class Board {
       isBootstrap: true,
       bus: apicBus,
       clock,
-      tsc: () => (this.clock.now() * BigInt(TSC_HZ)) / 1_000_000_000n,
+      tsc: () => tscAt(this.clock.now()),
       tscHz: TSC_HZ,
       pic: this.pic,
       virtualWire: true,

@@ -1,7 +1,7 @@
 /** What a vCPU of the soft engine asks of the machine: ports, MMIO, the MSRs of the local APIC, CPUID, time. */
 
 import type { AccessWidth } from '../devices/device.ts';
-import { ARCH_CAPABILITIES, type CpuModel, cpuid, TSC_HZ, xcr0Mask } from '../hv/cpu-model.ts';
+import { ARCH_CAPABILITIES, type CpuModel, cpuid, tscAt, xcr0Mask } from '../hv/cpu-model.ts';
 import type { SoftVcpu, VcpuHost } from '../hv/soft/vcpu.ts';
 import type { SoftMemory } from '../hv/soft/vm.ts';
 import { CPU, CR4 } from '../isa/layout.ts';
@@ -85,7 +85,7 @@ export class VcpuBridge implements VcpuHost {
   }
 
   tsc_now(_cpu: number): bigint {
-    return (this.board.clock.now() * BigInt(TSC_HZ)) / 1_000_000_000n;
+    return tscAt(this.board.clock.now());
   }
   cpuid_query(cpu: number, leaf: number, subleaf: number): void {
     const osxsave = (this.view.getBigUint64(cpu + CPU.cr4!, true) & BigInt(CR4.OSXSAVE)) !== 0n;

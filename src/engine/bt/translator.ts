@@ -238,8 +238,21 @@ export class Translator {
     let insns = 0;
     for (const b of cfg.blocks.values()) insns += b.insns.length;
     this.counters.insns += insns;
+    this.continueBehind(p, cfg);
     this.o.onRegion?.(p.rip, insns, 0);
     return true;
+  }
+
+  /** What comes behind an instruction that a hot region leaves to the interpreter is hot too. */
+  private continueBehind(p: Pending, cfg: Cfg): void {
+    const host = this.o.cache.frameAddress(p.cpu, this.u32(p.page + CODE_PAGE.FRAME))!;
+    for (const { end } of cfg.blocks.values()) {
+      if (end.kind !== 'interpret' || rowUse(end.insn.insn.row).methods.has('transfer')) continue;
+      const at = end.insn.at + end.insn.insn.length;
+      const rec = at < 4096 ? this.o.cache.recordAt(p.cpu, p.page, host, at) : 0;
+      if (rec === 0 || this.originals.has(rec)) continue;
+      this.pending.set(rec, { cpu: p.cpu, rec, page: p.page, at, rip: p.rip + BigInt(at - p.at) });
+    }
   }
 
   private canTranslate(insn: Insn): boolean {
