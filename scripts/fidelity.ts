@@ -69,7 +69,8 @@ function runs(): string {
     r.date,
   ]);
   const head = ['Oracle', 'Engine', 'Bits', 'Cases', 'Rows', 'Allowed', 'Mismatches', 'Seed', 'Time', 'Date'];
-  return lines.length > 0 ? table(head, lines) : 'No long run is recorded.';
+  const notes = readRuns().flatMap((r) => r.notes.map((n) => `- ${r.oracle}, ${r.engine}: ${n}`));
+  return lines.length > 0 ? `${table(head, lines)}\n\n${notes.join('\n')}` : 'No long run is recorded.';
 }
 
 const text = `# Fidelity
