@@ -1,5 +1,5 @@
 /**
- * Scalar SSE arithmetic written in line where it cannot change MXCSR: the same conditions under which the runtime's
+ * Scalar SSE arithmetic written in line where it cannot change MXCSR (the result is exact, or PE is set already): the same conditions under which the runtime's
  * helpers compute natively (src/runtime/sse/quick.ts); otherwise the helper is called.
  */
 import { CPU } from '../../isa/layout.ts';
@@ -58,8 +58,11 @@ export function inlineFloat(f: FunctionBuilder, cpu: Expr, name: string, args: r
   const r = f.let(x.inst(type, [code], ...floats));
   const inputs = floats.map((v) => isPlain(toBits(bits, v))).reduce((a, b) => x.and(a, b));
   const result = f.variable(type);
+  const native = f.variable('i32');
+  f.setVariable(native, x.and(isNormal(toBits(bits, r)), inputs));
+  f.if(x.and(f.get(native), x.eqz(f.get(s.quiet))), () => f.setVariable(native, isExact(f, bits, code, floats, r)));
   f.if(
-    x.and(x.and(isNormal(toBits(bits, r)), inputs), f.get(s.quiet)),
+    f.get(native),
     () => {
       f.setVariable(result, r);
       f.setVariable(s.fault, x.i32Const(0));
@@ -72,6 +75,41 @@ export function inlineFloat(f: FunctionBuilder, cpu: Expr, name: string, args: r
   );
   return { ...toBits(bits, x.localGet(result, type)), cheap: true };
 }
+
+/** Opcodes by width: add, subtract, multiply, negate, compare for equality. */
+const FLOAT = {
+  64: { type: 'f64', add: 0xa0, sub: 0xa1, mul: 0xa2, neg: 0x9a, eq: 0x61 },
+  32: { type: 'f32', add: 0x92, sub: 0x93, mul: 0x94, neg: 0x8c, eq: 0x5b },
+} as const;
+const ADD = 0;
+const SUB = 1;
+const MUL = 2;
+
+/** An i32: non-zero only if `r` is the exact result of the operation, so that it raises nothing in any rounding mode. */
+function isExact(f: FunctionBuilder, bits: 64 | 32, code: number, [a, b]: readonly Expr[], r: Expr): Expr {
+  const op = FLOAT[bits];
+  const kind = code - op.add;
+  const binary = (c: number, p: Expr, q: Expr): Expr => x.inst(op.type, [c], p, q);
+  if (kind === ADD || kind === SUB) {
+    // Knuth's two-sum: the error of a rounded sum is itself a number.
+    const addend = kind === ADD ? b! : f.let(x.inst(op.type, [op.neg], b!));
+    const part = f.let(binary(op.sub, r, a!));
+    const error = binary(op.add, binary(op.sub, a!, binary(op.sub, r, part)), binary(op.sub, addend, part));
+    return x.inst('i32', [op.eq], error, zero(bits));
+  }
+  const [p, q, product] = kind === MUL ? [a!, b!, r] : [r, b!, a!];
+  if (bits === 32) {
+    // A product of two 24-bit significands is exact in binary64.
+    const promote = (v: Expr): Expr => x.inst('f64', [0xbb], v);
+    return x.inst('i32', [0x61], x.inst('f64', [0xa2], promote(p), promote(q)), promote(product));
+  }
+  // With 53 trailing zeros in the two significands together the product has at most 53 bits.
+  const trailing = (v: Expr): Expr => x.unary('ctz', x.or(toBits(64, v), x.i64Const(1n << 52n)));
+  const short = x.compare('ge_u', x.add(trailing(p), trailing(q)), x.i64Const(53n));
+  return x.and(short, x.inst('i32', [op.eq], binary(op.mul, p, q), product));
+}
+const zero = (bits: 64 | 32): Expr =>
+  bits === 64 ? x.inst('f64', [0xbf], x.i64Const(0n)) : x.inst('f32', [0xbe], x.i32Const(0));
 
 const toBits = (bits: 64 | 32, v: Expr): Expr => (bits === 64 ? x.inst('i64', [0xbd], v) : x.inst('i32', [0xbc], v));
 
