@@ -43,8 +43,11 @@ export interface Cfg {
 }
 
 /** Most instructions and blocks of a region. */
-const MAX_INSNS = 500;
-const MAX_BLOCKS = 120;
+export interface RegionLimits {
+  readonly maxInsns: number;
+  readonly maxBlocks: number;
+}
+export const REGION_LIMITS: RegionLimits = { maxInsns: 500, maxBlocks: 120 };
 
 /** Vocabulary that only the interpreter carries out. */
 const INTERPRETED_METHODS = new Set(['transfer', 'probeStore']);
@@ -92,19 +95,20 @@ export function buildCfg(
   insnAt: InsnAt,
   canTranslate: (insn: Insn) => boolean,
   isEntry: (at: number) => boolean,
+  limits: RegionLimits = REGION_LIMITS,
 ): Cfg {
   const known = new Map<number, RegionInsn>();
   const leaders = new Set<number>([entry]);
   const work = [entry];
   const inPage = (at: number): boolean => at >= 0 && at < 4096;
   const lead = (at: number): void => {
-    if (!inPage(at) || leaders.has(at) || leaders.size >= MAX_BLOCKS || isEntry(at)) return;
+    if (!inPage(at) || leaders.has(at) || leaders.size >= limits.maxBlocks || isEntry(at)) return;
     leaders.add(at);
     work.push(at);
   };
   while (work.length > 0) {
     let at = work.shift()!;
-    while (!known.has(at) && known.size < MAX_INSNS && inPage(at) && (at === entry || !isEntry(at))) {
+    while (!known.has(at) && known.size < limits.maxInsns && inPage(at) && (at === entry || !isEntry(at))) {
       const i = insnAt(at);
       if (!i) break;
       known.set(at, i);

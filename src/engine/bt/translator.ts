@@ -12,7 +12,7 @@ import { INTERPRETER_FUNCTIONS } from '../interp/module.ts';
 import { SPECIAL } from '../interp/special.ts';
 import { codeModeOf } from '../state.ts';
 import { RegionOps } from './backend.ts';
-import { buildCfg, type Cfg, isTranslatable, type RegionInsn } from './cfg.ts';
+import { buildCfg, type Cfg, isTranslatable, REGION_LIMITS, type RegionInsn, type RegionLimits } from './cfg.ts';
 import { RegionWriter } from './region.ts';
 import { rowUse } from './rowuse.ts';
 
@@ -26,6 +26,12 @@ const MAX_LIVE_MODULES = 4000;
 const TABLE_STEP = 1024;
 /** Regions that go into one module at the most. */
 const MAX_BATCH = 32;
+
+/** Sizes that tests make small, so that regions end and are dropped all the time. */
+export interface TranslatorLimits extends RegionLimits {
+  readonly maxLiveModules: number;
+}
+const LIMITS: TranslatorLimits = { ...REGION_LIMITS, maxLiveModules: MAX_LIVE_MODULES };
 
 const WASM_TYPE = { i: 'i32', l: 'i64', v: 'v128' } as const;
 const HELPER_BY_NAME = new Map(HELPERS.map((h) => [h.name, h]));
@@ -41,6 +47,7 @@ export interface TranslatorOptions {
   /** Exports of the runtime and of the interpreter module. */
   readonly runtime: WebAssembly.Exports;
   readonly interpreter: WebAssembly.Exports;
+  readonly limits?: Partial<TranslatorLimits> | undefined;
   /** Called with each region when tracing is on. */
   readonly onRegion?: ((rip: bigint, insns: number, bytes: number) => void) | undefined;
 }
@@ -78,6 +85,7 @@ const METHODS = {
 export class Translator {
   readonly counters: TranslatorCounters = { regions: 0, insns: 0, modules: 0, bytes: 0, ms: 0, refused: 0, failed: 0 };
   private readonly o: TranslatorOptions;
+  private readonly limits: TranslatorLimits;
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
   /** Places in the table behind the interpreter's handlers, used up to `nextSlot`. */
@@ -92,6 +100,7 @@ export class Translator {
 
   constructor(options: TranslatorOptions) {
     this.o = options;
+    this.limits = { ...LIMITS, ...options.limits };
     this.view = new DataView(options.memory.buffer);
     this.bytes = new Uint8Array(options.memory.buffer);
     this.firstSlot = options.table.length;
@@ -141,7 +150,7 @@ export class Translator {
     const started = performance.now();
     const first = this.pending.values().next().value;
     // V8 fails near 16,000 modules; long before that most of them are cold.
-    if (first && this.live >= MAX_LIVE_MODULES) this.o.cache.dropAll(first.cpu);
+    if (first && this.live >= this.limits.maxLiveModules) this.o.cache.dropAll(first.cpu);
     const batch = [...this.pending.values()].slice(0, MAX_BATCH);
     const plans: Plan[] = [];
     const taken = new Set<number>();
@@ -175,7 +184,7 @@ export class Translator {
       const rec = this.u32(p.page + CODE_PAGE.ENTRY + at * 4);
       return this.originals.has(rec) || taken.has(rec);
     };
-    const cfg = buildCfg(p.at, insnAt, (insn) => this.canTranslate(insn), isEntry);
+    const cfg = buildCfg(p.at, insnAt, (insn) => this.canTranslate(insn), isEntry, this.limits);
     if ((cfg.blocks.get(p.at)?.insns.length ?? 0) > 0) return { entry: p, cfg };
     this.counters.refused++;
     return undefined;

@@ -2,7 +2,7 @@
  * A vCPU of the soft engine: the interpreter's chain, entered again and again until its budget of instructions is
  * used up or something needs the caller.
  */
-import { Translator } from '../../engine/bt/translator.ts';
+import { Translator, type TranslatorLimits } from '../../engine/bt/translator.ts';
 import { DecodeCache } from '../../engine/decode-cache.ts';
 import { SPECIAL } from '../../engine/interp/special.ts';
 import type { HostImports, InterpreterExports, RuntimeExports } from '../../engine/runtime.ts';
@@ -55,6 +55,8 @@ export interface SoftVcpuOptions {
   readonly engine?: 'interp' | 'bt' | undefined;
   /** Jumps to a place before it is translated. */
   readonly hotThreshold?: number | undefined;
+  /** Sizes of regions and of what is kept of them, for tests. */
+  readonly translatorLimits?: Partial<TranslatorLimits> | undefined;
   readonly onRegion?: ((rip: bigint, insns: number, bytes: number) => void) | undefined;
   readonly onTrace?: ((rip: bigint, insns: readonly Insn[]) => void) | undefined;
   readonly trace?: VcpuTrace | undefined;
@@ -122,6 +124,7 @@ export class SoftVcpu {
         decoder: o.decoder,
         runtime: exports,
         interpreter: interpreter.exports,
+        limits: o.translatorLimits,
         onRegion: o.onRegion,
       });
       this.translator.resetCounters(this.cpu, o.hotThreshold);
