@@ -15,6 +15,8 @@ export interface Run {
   /** Kinds of mismatches. */
   readonly mismatches: number;
   readonly seconds: number;
+  /** Seconds of processor time; older entries do not have it. */
+  readonly processor?: number;
   /** Year, month, day. */
   readonly date: string;
   readonly notes: readonly string[];

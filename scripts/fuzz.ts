@@ -18,7 +18,7 @@ export interface FuzzOptions {
   readonly bits: readonly (16 | 32 | 64)[];
   /** States per instruction. */
   readonly values: number;
-  /** Milliseconds after which the run ends whatever is left. */
+  /** Milliseconds of processor time after which the run ends whatever is left. */
   readonly limit: number;
   readonly engine: string;
 }
@@ -32,8 +32,13 @@ export interface FuzzSummary {
   readonly notes: readonly string[];
 }
 
+interface JobSummary extends FuzzSummary {
+  /** Seconds of processor time, the oracle's own process not counted. */
+  readonly processor: number;
+}
+
 const usage = `usage: npm run fuzz -- --oracle ${ORACLES.join('|')} [--cases N] [--seed S] [--bits 64,32,16]
-  [--values states per instruction] [--minutes M] [--engine interpreter|translator] [--jobs N] [--record]`;
+  [--values states per instruction] [--minutes of processor time a job] [--engine interpreter|translator] [--jobs N] [--record]`;
 
 function fail(message: string): never {
   console.error(`fuzz: ${message}\n${usage}`);
@@ -45,6 +50,12 @@ function number(text: string | undefined, name: string, otherwise: number): numb
   const n = Number(text.replaceAll('_', ''));
   if (!Number.isFinite(n) || n < 0) fail(`--${name} is a number, not ${text}`);
   return n;
+}
+
+async function runHere(oracle: Oracle, o: FuzzOptions): Promise<JobSummary> {
+  const summary = await (await load(oracle))(o);
+  const { user, system } = process.cpuUsage();
+  return { ...summary, processor: (user + system) / 1e6 };
 }
 
 async function load(oracle: Oracle): Promise<(o: FuzzOptions) => FuzzSummary | Promise<FuzzSummary>> {
@@ -89,7 +100,7 @@ function parse(): { oracle: Oracle; options: FuzzOptions; jobs: number; record: 
 }
 
 /** Runs a part of the cases in a process of its own. */
-function runJob(oracle: Oracle, o: FuzzOptions, job: number, jobs: number): Promise<FuzzSummary> {
+function runJob(oracle: Oracle, o: FuzzOptions, job: number, jobs: number): Promise<JobSummary> {
   const args = [import.meta.filename, '--json', '--oracle', oracle, '--seed', `${o.seed + job * 7919}`];
   args.push('--cases', `${Math.ceil(o.cases / jobs)}`, '--bits', o.bits.join(','), '--values', `${o.values}`);
   args.push('--minutes', `${o.limit / 60_000}`, '--engine', o.engine);
@@ -107,7 +118,7 @@ function runJob(oracle: Oracle, o: FuzzOptions, job: number, jobs: number): Prom
 }
 
 /** Mismatches of the same instruction are shown once. */
-function merge(parts: readonly FuzzSummary[]): FuzzSummary {
+function merge(parts: readonly JobSummary[]): JobSummary {
   const byKey = new Map(parts.flatMap((p) => p.mismatches.map((m) => [m.replace(/ \(\d+\):.*/s, ''), m] as const)));
   return {
     compared: parts.reduce((n, p) => n + p.compared, 0),
@@ -115,25 +126,26 @@ function merge(parts: readonly FuzzSummary[]): FuzzSummary {
     rows: Math.max(...parts.map((p) => p.rows)),
     mismatches: [...byKey.values()],
     notes: [...new Set(parts.flatMap((p) => p.notes))],
+    processor: parts.reduce((n, p) => n + p.processor, 0),
   };
 }
 
 const { oracle, options, jobs, record, quiet } = parse();
 const started = performance.now();
 if (quiet) {
-  console.log(JSON.stringify(await (await load(oracle))(options)));
+  console.log(JSON.stringify(await runHere(oracle, options)));
 } else {
   console.log(`oracle ${oracle}, engine ${options.engine}: ${options.cases} cases, seed ${options.seed}, jobs ${jobs}`);
   const summary =
     jobs > 1
       ? merge(await Promise.all(Array.from({ length: jobs }, (_, i) => runJob(oracle, options, i, jobs))))
-      : await (await load(oracle))(options);
+      : await runHere(oracle, options);
   const seconds = (performance.now() - started) / 1000;
   for (const line of summary.mismatches.slice(0, 200)) console.log(line);
   for (const note of summary.notes) console.log(note);
   const rate = Math.round(summary.compared / seconds);
   console.log(
-    `${summary.compared} compared in ${seconds.toFixed(1)} s (${rate}/s), ${summary.rows} rows, ` +
+    `${summary.compared} compared in ${seconds.toFixed(1)} s (${rate}/s, ${summary.processor.toFixed(0)} s of processor time), ${summary.rows} rows, ` +
       `${summary.allowed} allowed differences, ${summary.mismatches.length} kinds of mismatches`,
   );
   const run: Run = {
@@ -147,6 +159,7 @@ if (quiet) {
     rows: summary.rows,
     mismatches: summary.mismatches.length,
     seconds: Math.round(seconds),
+    processor: Math.round(summary.processor),
     date: new Date().toISOString().slice(0, 10),
     notes: summary.notes,
   };
