@@ -1,147 +1,177 @@
-// Runs the guest programs of bench/guest on the host and in a guest and prints a table: time of the boot, then for
-// each line of each program the seconds and the instructions per second.
-//
-//   node bench/run.ts [--engine interp|bt] [--image debian] [--bits 64,32] [--scale 1] [--append words]
-//
-// Times of the guest are the processor time of this process, not the clock on the wall: other work on the machine
-// then matters less. The host runs each program right before the guest does, for the same reason.
+// `npm run bench`: runs the programs of bench/guest on the host, in Plinth and in the peers that are present, in
+// rounds that take turns, and prints the ratios and whether each bar is met. A complete run also rewrites the
+// generated parts of docs/performance.md.
 
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { CPU_MODELS } from '../src/hv/cpu-model.ts';
-import { addFiles, execWord } from '../src/image/initramfs.ts';
-import { loadImage } from '../src/image/pull.ts';
-import { compileEngineImage, Machine } from '../src/machine/machine.ts';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { dirname, join } from 'node:path';
+import { BENCHMARKS, type Bits, CONTESTANTS, type Contestant, contestantName, type ProgramName } from './benchmarks.ts';
+import { BenchError, buildGuest, buildProgram, type GuestFiles, guestProgram, workDir } from './build.ts';
+import { APPEND, bootCommand, type Choices, type Command, versionOf } from './contestants.ts';
+import { type Options, readOptions } from './options.ts';
+import type { Results, Run } from './samples.ts';
+import { start } from './start.ts';
+import { asText, barRows, ratioRows, timeRows, wrongChecks } from './table.ts';
 
-const root = join(import.meta.dirname, '..');
-const out = join(root, 'build/bench');
-const PROGRAMS = ['loops', 'system'] as const;
-
-const { values } = parseArgs({
-  options: {
-    engine: { type: 'string', default: 'bt' },
-    image: { type: 'string', default: 'debian' },
-    bits: { type: 'string', default: '64,32' },
-    scale: { type: 'string', default: '1' },
-    append: { type: 'string', default: 'quiet cryptomgr.notests' },
-  },
-});
-
-interface Program {
+/** Programs that one guest runs after another: a set is one start of each contestant in a round. */
+interface ProgramSet {
   readonly name: string;
-  readonly file: string;
+  readonly programs: readonly ProgramName[];
+  readonly bits: readonly Bits[];
+}
+const SETS: readonly ProgramSet[] = [{ name: 'small', programs: ['kernels', 'system'], bits: [64, 32] }];
+
+/** A start that is longer than this is a failure. */
+const LIMIT_SECONDS = 400;
+
+interface Job {
+  readonly set: ProgramSet;
+  readonly contestant: Contestant;
+  readonly round: number;
 }
 
-/** Builds a program. @throws Error with what gcc said */
-function build(program: string, bits: string): Program {
-  mkdirSync(out, { recursive: true });
-  const name = `${program}${bits}`;
-  const file = join(out, name);
-  const source = join(root, 'bench/guest', `${program}.c`);
-  const gcc = spawnSync('gcc', ['-O2', '-static', `-m${bits}`, '-o', file, source], { encoding: 'utf8' });
-  if (gcc.status !== 0) throw new Error(`gcc cannot build ${source} for ${bits} bits: ${gcc.stderr}`);
-  return { name, file };
-}
-
-/** A line that a program printed: what was measured, its check, and the program's own time. */
-interface Line {
-  readonly key: string;
-  readonly check: string;
-  readonly time: number;
-}
-function parse(program: string, text: string): Line | undefined {
-  const match = /^([a-z-]+) (\S+) ([\d.]+)\s*$/.exec(text);
-  return match ? { key: `${program} ${match[1]}`, check: match[2]!, time: Number(match[3]) } : undefined;
-}
-
-function native(programs: readonly Program[]): Map<string, Line> {
-  const lines = new Map<string, Line>();
-  for (const { name, file } of programs) {
-    for (const text of spawnSync(file, [values.scale], { encoding: 'utf8' }).stdout.split('\n')) {
-      const line = parse(name, text);
-      if (line) lines.set(line.key, line);
-    }
-  }
-  return lines;
-}
-
-const cpuSeconds = (): number => {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1e6;
+const note = (text: string): void => {
+  process.stderr.write(`${text}\n`);
 };
 
-async function makeMachine(programs: readonly Program[], onLine: (text: string) => void): Promise<Machine> {
-  const read = (name: string) => new Uint8Array(readFileSync(join(root, 'build', name)));
-  const image = compileEngineImage(
-    read('runtime.wasm'),
-    read('interpreter.wasm'),
-    JSON.parse(readFileSync(join(root, 'build/interpreter.json'), 'utf8')),
-  );
-  const { kernel, initrd } = await loadImage(values.image);
-  const files = programs.map(({ name, file }) => ({ path: `/root/${name}`, bytes: readFileSync(file), mode: 0o755 }));
-  const script = programs.map(({ name }) => `echo begin ${name}; ./${name} ${values.scale}`).join('; ');
-  let text = '';
-  return Machine.create({
-    memory: 512 * 2 ** 20,
-    kernel,
-    initrd: addFiles(initrd, files),
-    append: `console=ttyS0 panic=-1 ${values.append} ${execWord(script)}`,
-    engine: values.engine === 'interp' ? 'interp' : 'bt',
-    cpu: CPU_MODELS[0]!.name,
-    log: [],
-    logOutput: () => {},
-    image,
-    serialOutput: (bytes) => {
-      text += new TextDecoder().decode(bytes);
-      const lines = text.split('\n');
-      text = lines.pop()!;
-      for (const line of lines) onLine(line.trim());
-    },
+/** The shell's lines that run a set's programs, or nothing when none of it was asked for. */
+function commandsOf(set: ProgramSet, options: Options, suffix: string): string[] {
+  return set.programs.flatMap((program) => {
+    const names = BENCHMARKS.filter((each) => each.program === program && options.only.includes(each.name));
+    return names.length === 0
+      ? []
+      : [`./${program}${suffix} ${options.scale} ${names.map(({ name }) => name).join(' ')}`];
   });
 }
 
-const programs = values.bits.split(',').flatMap((bits) => PROGRAMS.map((program) => build(program, bits)));
-const host = native(programs);
-const cell = (value: string | number, width: number): string => String(value).padStart(width);
-
-let machine: Machine | undefined;
-let program = '';
-let cpu = cpuSeconds();
-let instructions = 0;
-const wall = performance.now();
-const wrong: string[] = [];
-const booted = cpu;
-
-machine = await makeMachine(programs, (text) => {
-  const now = cpuSeconds();
-  const retired = machine!.stats().instructions;
-  const mips = ((retired - instructions) / (now - cpu) / 1e6).toFixed(0);
-  const begin = /^begin (\S+)$/.exec(text);
-  if (begin) {
-    if (program === '') {
-      const seconds = ((performance.now() - wall) / 1000).toFixed(1);
-      console.log(`boot to user space: ${seconds} s, ${(now - booted).toFixed(1)} s of processor time,`);
-      console.log(`  ${(retired / 1e6).toFixed(0)} million instructions, ${mips} million a second\n`);
-      console.log(
-        `${'program'.padEnd(28)}${cell('host', 12)}${cell('guest', 12)}${cell('ratio', 8)}${cell('MIPS', 7)}`,
-      );
+function plan(options: Options, contestants: readonly Contestant[]): Job[] {
+  const jobs: Job[] = [];
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const set of SETS) {
+      for (const contestant of contestants) {
+        const { peer, bits } = contestant;
+        if (!set.bits.includes(bits)) continue;
+        if (peer === 'v86' && round > options.v86Rounds) continue;
+        const idle = commandsOf(set, options, '').length === 0;
+        const boots = options.only.includes('boot') && set === SETS[0] && peer !== 'native';
+        if (!idle || boots) jobs.push({ set, contestant, round });
+      }
     }
-    program = begin[1]!;
   }
-  const line = parse(program, text);
-  if (line) {
-    const reference = host.get(line.key);
-    if (reference?.check !== line.check) wrong.push(`${line.key}: ${line.check}, on the host ${reference?.check}`);
-    const ratio = reference && reference.time > 0 ? (line.time / reference.time).toFixed(1) : '';
-    const row = [cell(reference?.time ?? '', 12), cell(line.time, 12), cell(ratio, 8), cell(mips, 7)];
-    console.log(`${line.key.padEnd(28)}${row.join('')}`);
+  return jobs;
+}
+
+/** Builds what jobs need, each thing once. */
+class Builder {
+  readonly #guests = new Map<string, GuestFiles>();
+  readonly #options: Options;
+
+  constructor(options: Options) {
+    this.#options = options;
   }
-  cpu = now;
-  instructions = retired;
-});
-const outcome = await machine.run();
-if (outcome.kind !== 'poweroff') wrong.push(`the guest ended by ${outcome.kind}`);
-for (const line of wrong) console.log(`WRONG ${line}`);
-process.exitCode = wrong.length > 0 ? 1 : 0;
+
+  async command({ set, contestant }: Job, choices: Choices): Promise<Command> {
+    const { peer, bits } = contestant;
+    if (peer === 'native') {
+      for (const program of set.programs) buildProgram(program, bits);
+      return { program: 'sh', args: ['-c', commandsOf(set, this.#options, `${bits}`).join(' && ')] };
+    }
+    const key = `${set.name}${bits}`;
+    let guest = this.#guests.get(key);
+    if (!guest) {
+      const files = set.programs.map((program) => guestProgram(program, bits));
+      guest = await buildGuest(set.name, bits, files, commandsOf(set, this.#options, ''));
+      this.#guests.set(key, guest);
+    }
+    return bootCommand(contestant, guest, choices);
+  }
+}
+
+async function runJob(job: Job, builder: Builder, choices: Choices): Promise<Run> {
+  const { set, contestant, round } = job;
+  const native = contestant.peer === 'native';
+  const command = await builder.command(job, choices);
+  const { samples, failure } = await start(command, { native, seconds: LIMIT_SECONDS, cwd: workDir });
+  return {
+    contestant: contestantName(contestant),
+    round,
+    set: set.name,
+    samples,
+    ...(failure !== undefined && { failure }),
+  };
+}
+
+function write(path: string, results: Results): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(`${path}.tmp`, `${JSON.stringify(results)}\n`);
+  renameSync(`${path}.tmp`, path);
+}
+
+function print(results: Results, options: Options): void {
+  console.log(`\nTime of one operation${options.clock === 'cpu' ? ', processor time' : ''}\n`);
+  console.log(asText(timeRows(results, options.clock)));
+  console.log('\nRatios of time (and of processor time)\n');
+  console.log(asText(ratioRows(results)));
+  console.log('\nBars\n');
+  console.log(asText(barRows(results, options.clock)));
+  for (const { contestant, round, failure } of results.runs) {
+    if (failure !== undefined) console.log(`FAILED ${contestant}, round ${round}: ${failure}`);
+  }
+  for (const line of wrongChecks(results)) console.log(`WRONG ${line}`);
+}
+
+function present(options: Options): { contestants: Contestant[]; versions: Record<string, string> } {
+  const contestants: Contestant[] = [];
+  const versions: Record<string, string> = {};
+  for (const contestant of CONTESTANTS) {
+    if (!options.contestants.includes(contestantName(contestant))) continue;
+    const version = versionOf(contestant);
+    if (version === undefined) note(`${contestant.peer} is not here and is left out`);
+    else {
+      contestants.push(contestant);
+      versions[contestant.peer] = version;
+    }
+  }
+  return { contestants, versions };
+}
+
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2));
+  const { contestants, versions } = present(options);
+  const path = options.json ?? join(workDir, 'results.json');
+  const old: Results | undefined =
+    options.resume && existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined;
+  let results: Results = old ?? {
+    format: 1,
+    date: new Date().toISOString().slice(0, 10),
+    host: `${cpus()[0]?.model.trim() ?? 'unknown'}, ${cpus().length} processors`,
+    versions,
+    settings: { scale: options.scale, rounds: options.rounds, append: APPEND },
+    runs: [],
+  };
+  const builder = new Builder(options);
+  const jobs = plan(options, contestants);
+  for (const [at, job] of jobs.entries()) {
+    const name = contestantName(job.contestant);
+    const isDone = results.runs.some(
+      (run) => run.contestant === name && run.round === job.round && run.set === job.set.name && !run.failure,
+    );
+    if (isDone) continue;
+    const began = performance.now();
+    const run = await runJob(job, builder, options.choices);
+    results = { ...results, runs: [...results.runs, run] };
+    write(path, results);
+    const took = ((performance.now() - began) / 1000).toFixed(0);
+    note(`${at + 1}/${jobs.length} round ${job.round} ${name} ${job.set.name}: ${run.failure ?? `${took} s`}`);
+  }
+  print(results, options);
+  if (results.runs.some((run) => run.failure) || wrongChecks(results).length > 0) process.exitCode = 1;
+}
+
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof BenchError) && !(error instanceof Error && 'advice' in error)) throw error;
+  console.error(`bench: ${error.message}${'advice' in error ? `; ${error.advice}` : ''}`);
+  process.exitCode = 1;
+}

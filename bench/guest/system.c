@@ -1,61 +1,60 @@
-// What a kernel and its memory management cost: one line for each operation, `name check nanoseconds`.
-// The check is a count or a sum that must be the same everywhere; the argument scales the work (default 1).
+// What a guest kernel and its memory management cost: seven operations, each many times.
 #define _GNU_SOURCE
+#include "report.h"
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-static double begin;
+enum { PAGE = 4096 };
 
-static double nanoseconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1e9 + now.tv_nsec;
-}
-static void start(void) { begin = nanoseconds(); }
-static void report(const char *name, long check, double operations) {
-  printf("%s %ld %.0f\n", name, check, (nanoseconds() - begin) / operations);
-}
 static void fail(const char *what) {
   perror(what);
   exit(1);
 }
+
 static char *map(size_t size) {
   char *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (at == MAP_FAILED) fail("mmap");
   return at;
 }
 
-static void system_calls(long count) {
-  const long parent = getppid();
-  long same = 0;
-  start();
-  for (long i = 0; i < count; i++) same += syscall(SYS_getppid) == parent;
-  report("system-call", same, count);
+static void finish(long check, double operations) {
+  char text[24];
+  sprintf(text, "%ld", check);
+  done(text, operations);
 }
 
-static void first_touches(long rounds) {
-  enum { PAGES = 256, PAGE = 4096 };
+static void system_calls(void) {
+  const long count = scaled(600000), parent = getppid();
+  long same = 0;
+  start("syscall");
+  for (long i = 0; i < count; i++) same += syscall(SYS_getppid) == parent;
+  finish(same, count);
+}
+
+/** Maps 1 MiB, touches its pages, unmaps it; counted by page. */
+static void page_faults(void) {
+  enum { PAGES = 256 };
+  const long rounds = scaled(120);
   long zero = 0;
-  start();
+  start("page-fault");
   for (long round = 0; round < rounds; round++) {
     char *area = map(PAGES * PAGE);
-    for (int page = 0; page < PAGES; page++) zero += area[page * PAGE + round % PAGE]++ == 0;
+    for (int page = 0; page < PAGES; page++) zero += area[page * PAGE]++ == 0;
     munmap(area, PAGES * PAGE);
   }
-  report("first-touch", zero, (double)rounds * PAGES);
+  finish(zero, (double)rounds * PAGES);
 }
 
-static void pipe_turns(long count) {
+/** A byte goes back and forth between two processes; two switches a turn. */
+static void context_switches(void) {
+  const long count = scaled(10000);
   int there[2], back[2];
   unsigned char token = 0;
   if (pipe(there) || pipe(back)) fail("pipe");
+  fflush(stdout);
   const pid_t child = fork();
   if (child < 0) fail("fork");
   if (child == 0) {
@@ -66,28 +65,37 @@ static void pipe_turns(long count) {
     }
     _exit(0);
   }
-  start();
+  int status = 0;
+  start("context-switch");
   for (long i = 0; i < count; i++)
     if (write(there[1], &token, 1) != 1 || read(back[0], &token, 1) != 1) fail("pipe turn");
-  report("pipe-turn", token, count);
-  waitpid(child, NULL, 0);
+  // The other process's time counts once it has been waited for.
+  waitpid(child, &status, 0);
+  finish(token + status, 2.0 * count);
+  for (int i = 0; i < 2; i++) close(there[i]), close(back[i]);
 }
 
-static void processes(long count) {
-  volatile long sum = 0;
-  int status;
-  start();
+static void forks(void) {
+  const long count = scaled(400);
+  long sum = 0;
+  start("fork-exit-wait");
   for (long i = 0; i < count; i++) {
+    int status = 0;
     const pid_t child = fork();
     if (child < 0) fail("fork");
     if (child == 0) _exit(i & 7);
     waitpid(child, &status, 0);
     sum += WEXITSTATUS(status);
   }
-  report("fork-exit", sum, count);
-  sum = 0;
-  start();
-  for (long i = 0; i < count / 4; i++) {
+  finish(sum, count);
+}
+
+static void execs(void) {
+  const long count = scaled(80);
+  long right = 0;
+  start("exec");
+  for (long i = 0; i < count; i++) {
+    int status = 0;
     const pid_t child = vfork();
     if (child < 0) fail("vfork");
     if (child == 0) {
@@ -95,54 +103,64 @@ static void processes(long count) {
       _exit(1);
     }
     waitpid(child, &status, 0);
-    sum += WEXITSTATUS(status) == 5;
+    right += WEXITSTATUS(status) == 5;
   }
-  report("exec", sum, count / 4 > 0 ? count / 4 : 1);
+  finish(right, count);
 }
 
 static char *guarded;
 static volatile long caught;
-static void open_page(int signal) {
-  (void)signal;
+static void open_page(int number, siginfo_t *info, void *context) {
+  (void)number, (void)info, (void)context;
   caught++;
-  mprotect(guarded, 4096, PROT_READ | PROT_WRITE);
-}
-static void protection_faults(long count) {
-  struct sigaction action = {.sa_handler = open_page};
-  sigaction(SIGSEGV, &action, NULL);
-  guarded = map(4096);
-  start();
-  for (long i = 0; i < count; i++) {
-    mprotect(guarded, 4096, PROT_READ);
-    *(volatile char *)guarded = (char)i;
-  }
-  report("protection-fault", caught, count);
+  mprotect(guarded, PAGE, PROT_READ | PROT_WRITE);
 }
 
-// Loads all over 32 MiB: more pages than any TLB holds.
-static void far_loads(long count) {
-  const size_t size = 32u << 20;
-  char *area = map(size);
-  for (size_t i = 0; i < size; i += 64) area[i] = (char)(i >> 6);
-  unsigned state = 1;
-  long sum = 0;
-  start();
+/** A store to a read-only page; the handler of the signal makes it writable. */
+static void protection_traps(void) {
+  const long count = scaled(12000);
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_sigaction = open_page;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGSEGV, &action, NULL);
+  guarded = map(PAGE);
+  guarded[0] = 1;
+  start("protect-trap");
   for (long i = 0; i < count; i++) {
-    state = state * 1103515245u + 12345u;
-    sum += area[(state >> 4) & (size - 1) & ~63u];
+    mprotect(guarded, PAGE, PROT_READ);
+    *(volatile char *)guarded = 2;
   }
-  report("far-load", sum, count);
+  finish(caught, count);
+  signal(SIGSEGV, SIG_DFL);
+}
+
+/** Loads all over 64 MiB: more pages than any TLB holds. */
+static void random_pages(void) {
+  const size_t size = 64u << 20;
+  const long count = scaled(2000000);
+  char *area = map(size);
+  memset(area, 1, size);
+  unsigned x = 12345;
+  long sum = 0;
+  start("random-page");
+  for (long i = 0; i < count; i++) {
+    x = x * 1664525u + 1013904223u;
+    sum += area[(x >> 6) & (size - 1)];
+  }
+  finish(sum, count);
+  munmap(area, size);
 }
 
 int main(int argc, char **argv) {
   if (argc > 1 && strcmp(argv[1], "--exit") == 0) return 5;
-  const double scale = argc > 1 ? atof(argv[1]) : 1;
-  setvbuf(stdout, NULL, _IOLBF, 0);
-  system_calls(100000 * scale);
-  first_touches(60 * scale + 1);
-  pipe_turns(5000 * scale);
-  processes(100 * scale + 4);
-  protection_faults(5000 * scale);
-  far_loads(1000000 * scale);
+  arguments(argc, argv);
+  if (want("syscall")) system_calls();
+  if (want("page-fault")) page_faults();
+  if (want("context-switch")) context_switches();
+  if (want("fork-exit-wait")) forks();
+  if (want("exec")) execs();
+  if (want("protect-trap")) protection_traps();
+  if (want("random-page")) random_pages();
   return 0;
 }

@@ -1,0 +1,78 @@
+// Builds what the contestants run: the programs of bench/guest, and the initramfs with them inside.
+
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { imagePath } from '../src/image/cache.ts';
+import { addFiles, type ExtraFile } from '../src/image/initramfs.ts';
+import { loadImage } from '../src/image/pull.ts';
+import type { Bits, ProgramName } from './benchmarks.ts';
+
+export const root = join(import.meta.dirname, '..');
+/** Where builds and the results of an unfinished run are. */
+export const workDir = join(root, 'build/bench');
+
+/** A mistake of the user or of the machine: one line with its cause, and what to do. */
+export class BenchError extends Error {}
+
+function gcc(source: string, output: string, bits: Bits): void {
+  // SSE2 in 32 bits too: the floating-point loop is about doubles, not about the 80-bit stack.
+  const width = bits === 32 ? ['-m32', '-msse2', '-mfpmath=sse'] : ['-m64'];
+  const result = spawnSync('gcc', ['-O2', '-static', ...width, '-o', output, source], { encoding: 'utf8' });
+  if (result.status === 0) return;
+  const why = result.error?.message ?? result.stderr.trim().split('\n')[0];
+  throw new BenchError(`gcc cannot build ${source} for ${bits} bits (${why}); install gcc and gcc-multilib`);
+}
+
+/** Builds a program of bench/guest and gives its path. @throws BenchError with what gcc said */
+export function buildProgram(program: ProgramName, bits: Bits): string {
+  mkdirSync(workDir, { recursive: true });
+  const output = join(workDir, `${program}${bits}`);
+  gcc(join(root, 'bench/guest', `${program}.c`), output, bits);
+  return output;
+}
+
+/** Process 1 of a guest that measures: says that it is there, makes ready, runs the programs. */
+const initScript = (commands: readonly string[]): string => `#!/bin/sh
+echo @init
+export PATH=/bin:/usr/bin HOME=/root
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+cd /bench
+${commands.join('\n')}
+echo @end
+exec /bin/busybox poweroff -f
+`;
+
+/** What a guest boots from. */
+export interface GuestFiles {
+  readonly kernel: string;
+  readonly initrd: string;
+}
+
+const KERNELS = { 64: 'debian', 32: 'debian-686' } as const;
+
+/**
+ * Writes the initramfs of a set of programs.
+ * @param commands the shell's lines that run them, in the folder /bench
+ * @throws ImageError when the kernel's image cannot be had
+ */
+export async function buildGuest(
+  name: string,
+  bits: Bits,
+  files: readonly ExtraFile[],
+  commands: readonly string[],
+): Promise<GuestFiles> {
+  const image = KERNELS[bits];
+  const { initrd } = await loadImage(image);
+  const init: ExtraFile = { path: '/init', bytes: new TextEncoder().encode(initScript(commands)), mode: 0o755 };
+  const path = join(workDir, `${name}${bits}.cpio`);
+  mkdirSync(workDir, { recursive: true });
+  writeFileSync(path, addFiles(initrd, [init, ...files]));
+  return { kernel: join(imagePath(image), 'vmlinuz'), initrd: path };
+}
+
+/** A program as a file of the guest, in /bench under its own name. */
+export function guestProgram(program: ProgramName, bits: Bits): ExtraFile {
+  return { path: `/bench/${program}`, bytes: readFileSync(buildProgram(program, bits)), mode: 0o755 };
+}

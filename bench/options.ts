@@ -1,0 +1,116 @@
+// The words of `npm run bench`.
+
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { BENCHMARKS, CONTESTANTS, contestantName, DEFAULT_CONTESTANTS } from './benchmarks.ts';
+import { type Choices, DEFAULT_CHOICES } from './contestants.ts';
+import type { Clock } from './table.ts';
+
+export interface Options {
+  /** Names of benchmarks. */
+  readonly only: readonly string[];
+  /** Names of contestants. */
+  readonly contestants: readonly string[];
+  readonly rounds: number;
+  /** v86 boots for long: it takes part in the first rounds only. */
+  readonly v86Rounds: number;
+  /** Factor for the amount of work. */
+  readonly scale: number;
+  readonly clock: Clock;
+  readonly json?: string;
+  readonly resume: boolean;
+  readonly choices: Choices;
+}
+
+const benchmarkNames = BENCHMARKS.map(({ name }) => name);
+const groupNames = [...new Set(BENCHMARKS.map(({ group }) => group))].filter((group) => group !== 'boot');
+const contestantNames = CONTESTANTS.map(contestantName);
+const peerNames = [...new Set(CONTESTANTS.map(({ peer }) => peer))];
+
+/** Reads a list of benchmarks and groups. */
+function parseOnly(text: string): string[] {
+  return text.split(',').flatMap((word) => {
+    if (benchmarkNames.includes(word)) return [word];
+    const members = BENCHMARKS.filter(({ group }) => group === word).map(({ name }) => name);
+    if (members.length > 0) return members;
+    throw new InvalidArgumentError(`It takes ${[...groupNames, ...benchmarkNames].join(', ')}.`);
+  });
+}
+
+/** Reads a list of contestants; a peer alone means all that run by default. */
+function parsePeers(text: string): string[] {
+  return text.split(',').flatMap((word) => {
+    if (contestantNames.includes(word)) return [word];
+    const members = DEFAULT_CONTESTANTS.filter((name) => name.startsWith(word) && !/\d$/.test(word.replace('v86', '')));
+    if (members.length > 0 && (peerNames as readonly string[]).includes(word)) return members;
+    throw new InvalidArgumentError(`It takes ${[...peerNames, ...contestantNames].join(', ')}.`);
+  });
+}
+
+function parsePositive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 1000)) throw new InvalidArgumentError('It takes a number above 0, up to 1000.');
+  return value;
+}
+
+function parseCount(text: string): number {
+  const value = parsePositive(text);
+  if (!Number.isInteger(value)) throw new InvalidArgumentError('It takes a whole number.');
+  return value;
+}
+
+const help = `
+Benchmarks: ${benchmarkNames.join(', ')}
+Groups:     ${groupNames.join(', ')}
+Peers:      ${contestantNames.join(', ')};
+            without a number both widths, but qemu64 only, which the bars are about
+
+A round starts every contestant once for each set of programs; rounds take turns so that what else the machine does
+meets all alike. Every figure is the median of the rounds, taken twice: as the time that passed by the guest's clock
+(by the host's where that one is off), and as the processor time of all threads of whoever ran it. On a machine that
+does other things, look at the processor time.
+
+A run keeps its results after every start, in build/bench/results.json or the file of --json. --resume goes on where
+a run ended, with the same words. A complete run (no --only, --peers or --quick) ends by rewriting
+bench/results/latest.json, docs/performance.svg and the generated parts of docs/performance.md.
+
+Examples:
+  npm run bench                                          everything, about 12 minutes
+  npm run bench -- --quick                               one round, a third of the work, nothing rewritten
+  npm run bench -- --only loops --peers native64,plinth64,qemu64 --rounds 1 --clock cpu
+  npm run bench -- --only syscall,exec --peers plinth64,qemu64
+  npm run bench -- --plinth /tmp/other/src/cli/main.ts --peers plinth64   another work tree
+`;
+
+/** Reads the command line; ends the process with a message when it is wrong. */
+export function readOptions(words: readonly string[]): Options {
+  const command = new Command('npm run bench --')
+    .description('measure Plinth against the host, QEMU and v86, and say which bars are met')
+    .option('--only <names>', 'benchmarks or groups, with commas', parseOnly)
+    .option('--peers <names>', 'who runs them, with commas', parsePeers)
+    .option('--rounds <count>', 'how often each is measured', parseCount)
+    .option('--v86-rounds <count>', 'rounds in which v86, which boots for long, takes part', parseCount)
+    .option('--scale <factor>', 'amount of work', parsePositive)
+    .option('--quick', 'one round with a third of the work')
+    .addOption(new Option('--clock <name>', 'what the bars are judged by').choices(['time', 'cpu']).default('time'))
+    .option('--json <file>', 'where the results go')
+    .option('--resume', 'go on with an earlier run that did not end')
+    .option('--engine <name>', "Plinth's engine", DEFAULT_CHOICES.engine)
+    .option('--plinth <file>', "Plinth's main.ts, to measure another work tree", DEFAULT_CHOICES.plinth)
+    .option('--qemu-cpu <model>', "QEMU's CPU model", DEFAULT_CHOICES.qemuCpu)
+    .addHelpText('after', help)
+    .configureHelp({ helpWidth: 110 });
+  const values = command.parse(words, { from: 'user' }).opts();
+  const quick = values.quick === true;
+  const rounds = values.rounds ?? (quick ? 1 : 5);
+  return {
+    only: values.only ?? benchmarkNames,
+    contestants: values.peers ?? DEFAULT_CONTESTANTS,
+    rounds,
+    v86Rounds: values.v86Rounds ?? Math.min(rounds, 3),
+    scale: values.scale ?? (quick ? 0.35 : 1),
+    clock: values.clock,
+    ...(values.json !== undefined && { json: values.json }),
+    resume: values.resume === true,
+    choices: { engine: values.engine, plinth: values.plinth, qemuCpu: values.qemuCpu },
+  };
+}
