@@ -124,6 +124,11 @@ export class ApicTimer implements Snapshottable {
     else this.#waitForTsc();
   }
 
+  /** The time-stamp counter was set: a deadline by it comes at another time now. */
+  tscWritten(): void {
+    if (this.#mode === TIMER_MODE.tscDeadline && this.#tscDeadline !== 0n) this.#waitForTsc();
+  }
+
   #waitForTsc(): void {
     const remaining = this.#tscDeadline - this.#options.tsc();
     if (remaining <= 0n) {

@@ -116,6 +116,11 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicTarget, Snaps
     options.bus.add(this);
   }
 
+  /** The guest set the time-stamp counter that `tsc` reads. */
+  tscWritten(): void {
+    this.#timer.tscWritten();
+  }
+
   get id(): number {
     return this.#options.id;
   }

@@ -40,6 +40,8 @@ export const FEATURE_BITS: readonly FeatureBit[] = [
   ...bits(0x8000_0001, 0, 'edx', { syscall: 11, nx: 20, pdpe1gb: 26, rdtscp: 27, lm: 29 }),
   ...bits(0x8000_0001, 0, 'ecx', { lahf_lm: 0, lzcnt: 5, prefetchw: 8 }),
   ...bits(0x8000_0007, 0, 'edx', { invariant_tsc: 8 }),
+  // KVM_FEATURE_* of a KVM guest (the kernel's Documentation/virt/kvm/x86/cpuid.rst).
+  ...bits(0x4000_0001, 0, 'eax', { kvmclock: 0, kvm_nopiodelay: 1, kvmclock2: 3, kvmclock_stable: 24 }),
 ];
 
 const BASE =
@@ -73,6 +75,11 @@ export const CPU_MODELS: readonly CpuModel[] = [
 ];
 /** The model of a name, or undefined. */
 export const cpuModel = (name: string): CpuModel | undefined => CPU_MODELS.find((m) => m.name === name);
+
+/** What a machine that gives its guests KVM's clock adds to a model. */
+const KVM_CLOCK = ['kvmclock', 'kvm_nopiodelay', 'kvmclock2', 'kvmclock_stable'] as const;
+/** The model as a guest of KVM sees it: with the hypervisor's signature and its clock (src/machine/kvmclock.ts). */
+export const withKvmClock = (m: CpuModel): CpuModel => ({ ...m, features: new Set([...m.features, ...KVM_CLOCK]) });
 
 /** Guest TSC frequency: one tick a nanosecond, so that guest time needs no scaling. */
 export const TSC_HZ = 1_000_000_000;
@@ -182,13 +189,10 @@ export function cpuid(m: CpuModel, leaf: number, subleaf: number, c: CpuidContex
       return { eax: 1, ebx: TSC_HZ / CRYSTAL_HZ, ecx: CRYSTAL_HZ, edx: 0 };
     case 0x16:
       return { eax: TSC_HZ / 1e6, ebx: TSC_HZ / 1e6, ecx: CRYSTAL_HZ / 1e6, edx: 0 };
-    case 0x4000_0000:
-      return {
-        eax: MAX_HYPERVISOR,
-        ebx: text('PlinthPlinth', 0),
-        ecx: text('PlinthPlinth', 4),
-        edx: text('PlinthPlinth', 8),
-      };
+    case 0x4000_0000: {
+      const signature = m.features.has('kvmclock') ? 'KVMKVMKVM' : 'PlinthPlinth';
+      return { eax: MAX_HYPERVISOR, ebx: text(signature, 0), ecx: text(signature, 4), edx: text(signature, 8) };
+    }
     case 0x4000_0010:
       return { eax: TSC_HZ / 1e3, ebx: CRYSTAL_HZ / 1e3, ecx: 0, edx: 0 };
     case 0x8000_0000:

@@ -5,7 +5,7 @@ import { type CpuidResult, type CpuModel, cpuid, FEATURE_BITS } from './cpu-mode
 /** Leaves whose answer depends on ECX, with the highest subleaf that says something. */
 const SUBLEAVES: Readonly<Record<number, number>> = { 4: 3, 7: 0, 11: 2, 13: 2 };
 const LAST_BASIC = 0x16;
-const HYPERVISOR_LEAVES = [0x4000_0000, 0x4000_0010];
+const HYPERVISOR_LEAVES = [0x4000_0000, 0x4000_0001, 0x4000_0010];
 const FIRST_EXTENDED = 0x8000_0000;
 const LAST_EXTENDED = 0x8000_0008;
 

@@ -53,7 +53,7 @@ const FIELDS: readonly FieldSpec[] = [
   field('itlb_ctx', 'u32', 'context bits OR-ed into instruction TLB tags: privilege and mode'),
   field('tlb_ptr', 'u32', 'address of the data TLB of the current access context (absolute)'),
   field('budget', 'u32', 'signed: guest instructions left before the chain returns to its caller'),
-  field('stop', 'u32', 'non-zero asks the chain to leave at the next check'),
+  field('stop', 'u32', 'non-zero asks the chain to leave at the next check; STOP_* says why'),
   field('irq_pending', 'u32', 'an external interrupt is pending at the interrupt controller'),
   field('nmi_pending', 'u32', 'an NMI is pending'),
   field('nmi_blocked', 'u32', 'NMIs are blocked until the next IRET'),
@@ -333,6 +333,9 @@ export const REC = {
   LINK: 8,
   SIZE: 32,
 } as const;
+
+/** A value of `stop`: the guest has set its TSC, which whoever tells it the time has to know. */
+export const STOP_TSC_WRITTEN = 2;
 
 /** Why a chain of records returned (`exit_reason`). */
 export const EXIT = {

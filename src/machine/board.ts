@@ -54,11 +54,16 @@ export class Board {
   /** A timer was set for `deadline` (ns). */
   onTimerSet: (deadline: bigint) => void = () => {};
   onEnd: (end: BoardEnd) => void = () => {};
+  /** The vCPU's time-stamp counter, as the guest has set it. */
+  tsc: () => bigint = () => tscAt(this.clock.now());
+  /** Milliseconds since 1970. */
+  readonly wallMs: () => number;
   /** The A20 gate changed: false forces address bit 20 to zero. */
   onA20: (open: boolean) => void = () => {};
 
   constructor(o: BoardOptions) {
     this.clock = o.clock;
+    this.wallMs = o.wallClockMs;
     const clock = this.watchedClock();
     const apicBus = new ApicBus();
     this.pic = new PicPair({
@@ -73,7 +78,7 @@ export class Board {
       isBootstrap: true,
       bus: apicBus,
       clock,
-      tsc: () => tscAt(this.clock.now()),
+      tsc: () => this.tsc(),
       tscHz: TSC_HZ,
       pic: this.pic,
       virtualWire: true,

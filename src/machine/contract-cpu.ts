@@ -7,6 +7,7 @@ import { cpuidEntries } from '../hv/cpuid-entries.ts';
 import { littleEndian, putLittleEndian } from '../hv/io-hooks.ts';
 import type { Board } from './board.ts';
 import { MachineError } from './errors.ts';
+import { KVM_ENOSYS } from './hypercalls.ts';
 
 /** What the machine's loop asks of its vCPU. */
 export interface MachineCpu {
@@ -19,8 +20,6 @@ export interface MachineCpu {
   setSregs(sregs: Sregs): void;
 }
 
-/** Result of a hypercall that nobody knows: -KVM_ENOSYS. */
-const NO_HYPERCALL = -1000n;
 const IF = 1n << 9n;
 const MHZ = 1_000_000;
 /** Leaves that tell the frequency of the TSC; the crystal of leaf 15H stays what the board's timers go by. */
@@ -58,9 +57,6 @@ export class ContractCpu implements MachineCpu {
     board.onNmi = () => {
       this.nmiPending = true;
       this.vcpu.requestExit();
-    };
-    board.onTimerSet = (deadline) => {
-      if (deadline <= board.clock.now() + BigInt(MHZ)) this.vcpu.requestExit();
     };
   }
   setRegs(regs: Regs): void {
@@ -123,7 +119,7 @@ export class ContractCpu implements MachineCpu {
         exit.error = !this.board.apic.writeMsr(exit.index, exit.value);
         return;
       case 'hypercall':
-        exit.result = NO_HYPERCALL;
+        exit.result = KVM_ENOSYS;
         return;
       case 'hlt':
         this.halted = true;

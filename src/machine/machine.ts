@@ -4,7 +4,7 @@
 
 import { HostClock } from '../devices/clock.ts';
 import type { CpuidEntry, Vm } from '../hv/contract.ts';
-import { CPU_MODELS, type CpuModel, cpuModel } from '../hv/cpu-model.ts';
+import { CPU_MODELS, type CpuModel, cpuModel, withKvmClock } from '../hv/cpu-model.ts';
 import { compileEngineImage, type EngineImage } from '../hv/soft/image.ts';
 import { SoftVcpu } from '../hv/soft/vcpu.ts';
 import { SoftMemory } from '../hv/soft/vm.ts';
@@ -38,6 +38,8 @@ export interface MachineOptions {
   readonly openVm?: ((memory: SoftMemory) => EngineVm) | undefined;
   /** Name of a CPU model. */
   readonly cpu: string;
+  /** False: the guest is not told of KVM's clock, and finds a PC without a hypervisor's help. Default: true. */
+  readonly kvmclock?: boolean | undefined;
   /** Trace items by name; their lines go to `logOutput`. */
   readonly log: readonly string[];
   /** Linear addresses `[first, last]` to trace: of instructions, or of accesses for `mmu`. Default: all. */
@@ -83,6 +85,8 @@ export class Machine {
   /** Instructions per nanosecond, measured, for sizing slices. */
   private speed = 0.05;
   private wake: (() => void) | undefined;
+  /** Guest time up to which the running slice may go; -1 between slices. */
+  private sliceEnds = -1n;
   private readonly started = performance.now();
   private idleMs = 0;
 
@@ -90,6 +94,9 @@ export class Machine {
     this.vcpu = vcpu;
     this.board = board;
     this.clock = clock;
+    board.onTimerSet = (deadline) => {
+      if (deadline < this.sliceEnds) vcpu.requestExit();
+    };
     board.onEnd = (end) => {
       this.end ??= end;
       vcpu.requestExit();
@@ -101,10 +108,7 @@ export class Machine {
    * @throws MachineError, LoadError with a one-line cause and advice
    */
   static async create(o: MachineOptions): Promise<Machine> {
-    const model = cpuModel(o.cpu);
-    if (!model) {
-      throw new MachineError(`no CPU model ${o.cpu}`, `give one of ${CPU_MODELS.map((m) => m.name).join(', ')}`);
-    }
+    const model = modelOf(o);
     checkLogItems(o.log);
     const map = createMemoryMap(o.memory);
     const memory = makeMemory(map.slots.map((s) => ({ gpa: s.gpa, size: s.size, offset: s.slabOffset })));
@@ -179,7 +183,9 @@ export class Machine {
     const ns = deadline === undefined ? SLICE_NS : Math.min(Number(deadline - this.clock.now()), SLICE_NS);
     const budget = Math.max(MIN_SLICE, Math.min(MAX_SLICE, Math.round(ns * this.speed)));
     const before = this.vcpu.retired;
+    this.sliceEnds = this.clock.now() + BigInt(ns);
     const why = this.vcpu.run(budget, ns);
+    this.sliceEnds = -1n;
     const took = (performance.now() - started) * 1e6;
     const done = this.vcpu.retired - before;
     if (done > MIN_SLICE / 2 && took > 0) this.speed += 0.1 * (done / took - this.speed);
@@ -218,6 +224,13 @@ export class Machine {
       idleShare: this.idleMs / ms,
     };
   }
+}
+
+/** @throws MachineError for a name that is no model */
+function modelOf(o: MachineOptions): CpuModel {
+  const model = cpuModel(o.cpu);
+  if (model) return o.kvmclock === false ? model : withKvmClock(model);
+  throw new MachineError(`no CPU model ${o.cpu}`, `give one of ${CPU_MODELS.map((m) => m.name).join(', ')}`);
 }
 
 function softCpu(o: MachineOptions, memory: SoftMemory, board: Board, model: CpuModel): SoftVcpu {

@@ -4,8 +4,10 @@ import type { AccessWidth } from '../devices/device.ts';
 import { ARCH_CAPABILITIES, type CpuModel, cpuid, tscAt, xcr0Mask } from '../hv/cpu-model.ts';
 import type { SoftVcpu, VcpuHost } from '../hv/soft/vcpu.ts';
 import type { SoftMemory } from '../hv/soft/vm.ts';
-import { CPU, CR4 } from '../isa/layout.ts';
+import { CPU, CR4, MODE_CODE64 } from '../isa/layout.ts';
 import type { Board } from './board.ts';
+import { KVM_ENOSYS, kvmHypercall } from './hypercalls.ts';
+import { KvmClock } from './kvmclock.ts';
 
 const IA32_APIC_BASE = 0x1b;
 const IA32_ARCH_CAPABILITIES = 0x10a;
@@ -18,11 +20,16 @@ const APIC_BASE_ENABLE = 1n << 11n;
 
 export class VcpuBridge implements VcpuHost {
   private readonly view: DataView;
+  private readonly memory: SoftMemory;
   private readonly board: Board;
   private readonly model: CpuModel;
+  private vcpu!: SoftVcpu;
+  /** KVM's clock, where the model has it. */
+  kvmClock: KvmClock | undefined;
 
   constructor(memory: SoftMemory, board: Board, model: CpuModel) {
     this.view = new DataView(memory.memory.buffer);
+    this.memory = memory;
     this.board = board;
     this.model = model;
   }
@@ -30,15 +37,18 @@ export class VcpuBridge implements VcpuHost {
   /** Connects the board's interrupt requests to the vCPU. */
   attach(vcpu: SoftVcpu): void {
     const { apic, clock } = this.board;
+    this.vcpu = vcpu;
+    const tsc = (): bigint => this.tsc_now() + this.view.getBigUint64(vcpu.cpu + CPU.tsc_offset!, true);
+    this.board.tsc = tsc;
+    if (this.model.features.has('kvmclock')) {
+      this.kvmClock = new KvmClock({ memory: this.memory, clock, tsc, wallMs: this.board.wallMs });
+    }
     this.view.setBigUint64(vcpu.cpu + CPU.xcr0_mask!, xcr0Mask(this.model.features), true);
     this.board.onInterruptChange = () => vcpu.setInterruptPending(apic.pending);
     this.board.onNmi = () => vcpu.nmi();
     this.board.onA20 = (open) => {
       this.view.setBigUint64(vcpu.cpu + CPU.a20_mask!, open ? ALL_ADDRESS_BITS : ALL_ADDRESS_BITS & ~A20_BIT, true);
       vcpu.runtime.flush_all(vcpu.cpu);
-    };
-    this.board.onTimerSet = (deadline) => {
-      if (deadline <= clock.now() + 1_000_000n) vcpu.requestExit();
     };
   }
 
@@ -76,15 +86,28 @@ export class VcpuBridge implements VcpuHost {
     }
     const own =
       index === IA32_APIC_BASE || index === IA32_TSC_DEADLINE || (index >= X2APIC_FIRST && index <= X2APIC_LAST);
-    return own ? apic.readMsr(index) : undefined;
+    return own ? apic.readMsr(index) : this.kvmClock?.readMsr(index);
   }
   msr_write(_cpu: number, index: number, value: bigint): number {
     const own =
       index === IA32_APIC_BASE || index === IA32_TSC_DEADLINE || (index >= X2APIC_FIRST && index <= X2APIC_LAST);
-    return own && this.board.apic.writeMsr(index, value) ? 0 : 1;
+    const known = own ? this.board.apic.writeMsr(index, value) : this.kvmClock?.writeMsr(index, value);
+    return known ? 0 : 1;
+  }
+  tscWritten(): void {
+    this.board.apic.tscWritten();
+    this.kvmClock?.update();
+  }
+  hypercall(): void {
+    const { vcpu, kvmClock } = this;
+    const regs = vcpu.getRegs();
+    const longMode = (this.view.getUint32(vcpu.cpu + CPU.mode!, true) & MODE_CODE64) !== 0;
+    const state = { cpl: this.view.getUint32(vcpu.cpu + CPU.cpl!, true), longMode };
+    const rax = kvmClock ? kvmHypercall(regs, state, this.memory, kvmClock) : BigInt.asUintN(64, KVM_ENOSYS);
+    vcpu.setRegs({ ...regs, rax });
   }
 
-  tsc_now(_cpu: number): bigint {
+  tsc_now(): bigint {
     return tscAt(this.board.clock.now());
   }
   cpuid_query(cpu: number, leaf: number, subleaf: number): void {

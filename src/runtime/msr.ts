@@ -18,6 +18,7 @@ import {
   CPU_SCRATCH,
   CPU_SEG_BASE,
   CPU_STAR,
+  CPU_STOP,
   CPU_SYSENTER_CS,
   CPU_SYSENTER_EIP,
   CPU_SYSENTER_ESP,
@@ -32,6 +33,7 @@ import {
   EXC_GP,
   SEG_FS,
   SEG_GS,
+  STOP_TSC_WRITTEN,
 } from './gen/layout';
 import {
   canonical,
@@ -185,11 +187,13 @@ export function set_msr(cpu: u32, index: u32, value: u64): u32 {
   if (field) {
     if (bad_value(cpu, index, value)) return 1;
     store<u64>(cpu + field, value);
+    if (index == TSC_ADJUST) store<u32>(cpu + CPU_STOP, STOP_TSC_WRITTEN);
     return 0;
   }
   if (index == EFER) return write_efer(cpu, value);
   if (index == TSC) {
     store<u64>(cpu + CPU_TSC_OFFSET, value - tsc_now(cpu));
+    store<u32>(cpu + CPU_STOP, STOP_TSC_WRITTEN);
     return 0;
   }
   // Microcode update trigger and signature, machine-check status: accepted, without effect.

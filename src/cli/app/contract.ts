@@ -15,6 +15,8 @@ export interface MachineOptions {
   readonly engine: EngineName;
   /** Name of a CPU model. */
   readonly cpu: string;
+  /** The guest is told of KVM's clock. */
+  readonly kvmclock: boolean;
   /** Trace items by name; their lines go to `logOutput`. */
   readonly log: string[];
   /** Guest linear addresses `[first, last]` whose instructions are traced. Default: all. */

@@ -112,6 +112,7 @@ function addRun(program: Command, done: (code: number) => void): void {
     )
     .addOption(new Option('--log-range <addresses>', 'trace only instructions there').argParser(parseLogRange))
     .option('--cpu <model>', 'CPU model the guest sees', 'default')
+    .option('--no-kvmclock', "a plain PC: the guest is not told of KVM's clock")
     .addHelpText('after', runHelp);
   run.action(async (image: string | undefined, options: Omit<RunOptions, 'image'>) => {
     const { runCommand } = await import('./run.ts');

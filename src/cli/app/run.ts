@@ -27,6 +27,8 @@ export interface RunOptions {
   /** Shell script for the image's /init to run instead of a shell. */
   readonly exec?: string;
   readonly cpu: string;
+  /** False hides KVM's clock from the guest. */
+  readonly kvmclock?: boolean;
 }
 
 /** Bytes of command line that Linux takes on x86. */
@@ -188,6 +190,7 @@ export async function runMachine(
       memory: options.memory,
       engine: options.engine,
       cpu: options.cpu,
+      kvmclock: options.kvmclock ?? true,
       log: options.log,
       ...(options.logRange && { logRange: options.logRange }),
       serialOutput: (bytes) => console.output(bytes),

@@ -9,7 +9,7 @@ import type { HostImports, InterpreterExports, RuntimeExports } from '../../engi
 import type { Decoder } from '../../isa/decoder.ts';
 import { HELPERS } from '../../isa/helpers.ts';
 import type { Insn } from '../../isa/insn.ts';
-import { CPU, EFLAGS, EXC, EXIT, ITLB_CTX_NEVER, REC } from '../../isa/layout.ts';
+import { CPU, EFLAGS, EXC, EXIT, ITLB_CTX_NEVER, REC, STOP_TSC_WRITTEN } from '../../isa/layout.ts';
 import type { Row } from '../../isa/row.ts';
 import type { Regs, Sregs } from '../contract.ts';
 import type { EngineImage } from './image.ts';
@@ -40,6 +40,10 @@ export interface VcpuHost extends Omit<HostImports, 'tsc_now'> {
   acknowledge(): number | undefined;
   /** 64 random bits for RDRAND and RDSEED; absent: the platform's generator. */
   random64?(): bigint;
+  /** The guest has set its TSC. */
+  tscWritten?(): void;
+  /** VMCALL or VMMCALL: takes the registers and puts the result into them. Absent: the result is -KVM_ENOSYS. */
+  hypercall?(): void;
 }
 
 const platformRandom = (): bigint => crypto.getRandomValues(new BigUint64Array(1))[0]!;
@@ -82,8 +86,10 @@ export class SoftVcpu {
   private cut = 0;
   /** Something asked for the end of the slice. */
   private ended = false;
-  /** Instructions executed since power-on. */
+  /** Instructions executed since power-on, up to the last slice. */
   retired = 0;
+  /** Budget of the slice that runs; undefined between slices. */
+  private slice: number | undefined;
 
   constructor(o: SoftVcpuOptions) {
     this.id = o.id;
@@ -202,6 +208,7 @@ export class SoftVcpu {
       const before = this.retired;
       const why = this.runToExit(left);
       if (why === 'budget' || why === 'hlt' || why === 'shutdown') return why;
+      if (why === 'hypercall') this.host.hypercall?.();
       // A guest that only makes hypercalls comes to its end too.
       left -= Math.max(1, this.retired - before);
     }
@@ -212,15 +219,24 @@ export class SoftVcpu {
   runToExit(budget: number): SoftLeave {
     this.cut = 0;
     this.view.setInt32(this.cpu + CPU.budget!, budget, true);
+    this.slice = budget;
     const why = this.loop();
+    this.retired = this.executed;
+    this.slice = undefined;
     if (this.translator?.hasPending) this.translator.flush();
-    this.retired += budget - this.cut - this.view.getInt32(this.cpu + CPU.budget!, true);
     return why;
+  }
+
+  /** Instructions executed since power-on, in the running slice up to the start of the running trace or region. */
+  get executed(): number {
+    if (this.slice === undefined) return this.retired;
+    return this.retired + this.slice - this.cut - this.view.getInt32(this.cpu + CPU.budget!, true);
   }
 
   /** Takes the reason for which a chain came back, if there is one that ends the loop. */
   private takeExit(): SoftLeave | undefined {
     const reason = this.u32('exit_reason');
+    if (this.u32('stop') === STOP_TSC_WRITTEN) this.host.tscWritten?.();
     this.set32('stop', 0);
     if (reason === EXIT.NONE) return undefined;
     this.set32('exit_reason', EXIT.NONE);
