@@ -3,6 +3,10 @@
  * (`struct kvm_regs`, `struct kvm_sregs`), values are bigints where 64 bits are meant.
  */
 
+import type { GsiRoute, IrqchipState, PitState } from './irqchip-state.ts';
+
+export type * from './irqchip-state.ts';
+
 /** General-purpose registers, instruction pointer and flags (`struct kvm_regs`). All values are unsigned 64-bit. */
 export interface Regs {
   rax: bigint;
@@ -165,6 +169,10 @@ export type Exit =
   | { readonly reason: 'intr' }
   /** The window that `requestInterruptWindow` asked for is open. */
   | { readonly reason: 'irq-window-open' }
+  /** With the local APIC in user space: the guest lowered CR8; `Vcpu.cr8` has the new value. */
+  | { readonly reason: 'set-tpr' }
+  /** With a split irqchip: the guest ended a level-triggered interrupt that a message route has. */
+  | { readonly reason: 'ioapic-eoi'; readonly vector: number }
   /** After a single step. `pc` is the linear address of the next instruction. */
   | {
       readonly reason: 'debug';
@@ -213,6 +221,8 @@ export interface Vcpu {
   readonly readyForInterrupt: boolean;
   /** Makes `run` come back with `irq-window-open` as soon as `readyForInterrupt` holds; until set to false. */
   requestInterruptWindow: boolean;
+  /** CR8, 0-15: as the guest left it, and what the next `run` starts with. For a local APIC in user space. */
+  cr8: number;
   nmi(): void;
   getRegs(): Regs;
   setRegs(regs: Regs): void;
@@ -264,12 +274,26 @@ export interface Vm {
   getDirtyLog(slot: number): Uint8Array;
   /** @throws HvError for an id that is taken or too high */
   createVcpu(id: number): Vcpu;
-  /** PICs, I/O APIC and local APICs inside the engine. @throws HvError where the engine has none */
-  createIrqchip(): void;
-  /** The 8254 beside them. */
+  /**
+   * PICs, I/O APIC and local APICs inside the engine; to be called before the first vCPU. HLT then waits inside `run`.
+   * With `split` only the local APICs, for which `signalMsi` and `Vcpu.interrupt` (of the PICs) stand in.
+   * @throws HvError where the engine has none
+   */
+  createIrqchip(options?: { readonly split?: boolean }): void;
+  /** The 8254 and port 61h, beside a whole irqchip. */
   createPit(): void;
-  /** Level of a GSI of the in-kernel irqchip. */
+  /** Level of a GSI of the irqchip. May be called while a vCPU runs. */
   setIrqLine(gsi: number, level: boolean): void;
+  /** Replaces all routes. At first GSI n goes to input n of the PICs and pin n of the I/O APIC. */
+  setGsiRoutes(routes: readonly GsiRoute[]): void;
+  /** Sends a message to local APICs. May be called while a vCPU runs. @returns whether one took it */
+  signalMsi(address: number, data: number): boolean;
+  getIrqchip(): IrqchipState;
+  /** Lines count as low afterwards: raise those of level-triggered inputs again. */
+  setIrqchip(state: IrqchipState): void;
+  getPit(): PitState;
+  /** Counter 0 starts over with its count. */
+  setPit(state: PitState): void;
   /** Adds a hook; the result takes it away. */
   hook(hook: IoHook): () => void;
   /** Guest TSC frequency in hertz. */
@@ -284,6 +308,8 @@ export interface VmOptions {
   readonly gpaTop?: number | undefined;
   /** vCPUs at most. Default 1. */
   readonly vcpus?: number | undefined;
+  /** Wanted frequency of the TSC in hertz; `Vm.tscHz` tells what it is, because not every host can scale. */
+  readonly tscHz?: number | undefined;
 }
 
 export type EngineKind = 'soft' | 'kvm';

@@ -21,6 +21,12 @@ export const SIZE = {
   enableCap: 104,
   pitConfig: 64,
   irqLevel: 8,
+  irqchip: 520,
+  pitState: 112,
+  msi: 32,
+  deviceAttr: 24,
+  routesHead: 8,
+  route: 48,
   xenHvmConfig: 56,
   /** Heads of structures with a list behind: `struct kvm_cpuid2`, `kvm_msrs`, `kvm_msr_list`. */
   cpuidHead: 8,
@@ -56,9 +62,15 @@ export const IOCTL = {
   SET_IDENTITY_MAP_ADDR: iow(0x48, SIZE.u64),
   CREATE_IRQCHIP: io(0x60),
   IRQ_LINE: iow(0x61, SIZE.irqLevel),
+  GET_IRQCHIP: iowr(0x62, SIZE.irqchip),
+  SET_IRQCHIP: ior(0x63, SIZE.irqchip),
+  SET_GSI_ROUTING: iow(0x6a, SIZE.routesHead),
   CREATE_PIT2: iow(0x77, SIZE.pitConfig),
   XEN_HVM_CONFIG: iow(0x7a, SIZE.xenHvmConfig),
+  GET_PIT2: ior(0x9f, SIZE.pitState),
+  SET_PIT2: iow(0xa0, SIZE.pitState),
   ENABLE_CAP: iow(0xa3, SIZE.enableCap),
+  SIGNAL_MSI: iow(0xa5, SIZE.msi),
   // a virtual CPU
   RUN: io(0x80),
   GET_REGS: ior(0x81, SIZE.regs),
@@ -85,6 +97,8 @@ export const IOCTL = {
   SET_XSAVE: iow(0xa5, SIZE.xsave),
   GET_XCRS: ior(0xa6, SIZE.xcrs),
   SET_XCRS: iow(0xa7, SIZE.xcrs),
+  SET_DEVICE_ATTR: iow(0xe1, SIZE.deviceAttr),
+  GET_DEVICE_ATTR: iow(0xe2, SIZE.deviceAttr),
 } as const;
 
 /** Capabilities by their number. */
@@ -96,14 +110,18 @@ export const CAP = {
   NR_VCPUS: 9,
   MP_STATE: 14,
   SET_GUEST_DEBUG: 23,
+  IRQ_ROUTING: 25,
   PIT2: 33,
+  PIT_STATE2: 35,
   XEN_HVM: 38,
   VCPU_EVENTS: 41,
   DEBUGREGS: 50,
   XSAVE: 55,
   XCRS: 56,
   TSC_CONTROL: 60,
+  SIGNAL_MSI: 77,
   READONLY_MEM: 81,
+  SPLIT_IRQCHIP: 121,
   IMMEDIATE_EXIT: 136,
   X86_USER_SPACE_MSR: 188,
 } as const;
@@ -131,8 +149,10 @@ export const EXIT_REASON = {
   SHUTDOWN: 8,
   FAIL_ENTRY: 9,
   INTR: 10,
+  SET_TPR: 11,
   INTERNAL_ERROR: 17,
   SYSTEM_EVENT: 24,
+  IOAPIC_EOI: 26,
   X86_RDMSR: 29,
   X86_WRMSR: 30,
   XEN: 34,
@@ -155,6 +175,7 @@ export const RUN = {
   INTERNAL: { SUBERROR: 32, COUNT: 36, DATA: 40 }, // u32 u32 u64[16]
   MSR: { ERROR: 32, REASON: 40, INDEX: 44, DATA: 48 }, // u8 u32 u32 u64
   SYSTEM_EVENT: { TYPE: 32 }, // u32
+  EOI: { VECTOR: 32 }, // u8
   XEN: { TYPE: 32, LONG_MODE: 40, CPL: 44, INPUT: 48, RESULT: 56, PARAMS: 64 }, // u32 u32 u32 u64 u64 u64[6]
 } as const;
 export const IO_OUT = 1;
@@ -205,6 +226,30 @@ export const GUEST_DEBUG = { ENABLE: 1, SINGLE_STEP: 2 } as const;
 export const MEMORY_REGION = { SLOT: 0, FLAGS: 4, GPA: 8, SIZE: 16, ADDRESS: 24, LOG_DIRTY: 1, READONLY: 2 } as const;
 /** `struct kvm_enable_cap`: cap u32, flags u32, args u64[4]. */
 export const ENABLE_CAP = { CAP: 0, ARG0: 8 } as const;
+/** `struct kvm_irqchip`: chip u32, padding, then the chip's state. */
+export const IRQCHIP = { CHIP: 0, STATE: 8, MASTER: 0, SLAVE: 1, IO_APIC: 2 } as const;
+/** `struct kvm_pic_state`: u8 each in this order. */
+export const PIC_FIELDS = [
+  'lastIrr', 'irr', 'imr', 'isr', 'priorityAdd', 'irqBase', 'readRegSelect', 'poll', 'specialMask', 'initState',
+  'autoEoi', 'rotateOnAutoEoi', 'specialFullyNestedMode', 'init4', 'elcr', 'elcrMask',
+] as const; // biome-ignore format: as the kernel has it
+/** `struct kvm_ioapic_state`: base u64, select, id, irr u32, padding, u64 a pin. */
+export const IO_APIC = { BASE: 0, SELECT: 8, ID: 12, IRR: 16, REDIRECTION: 24, PINS: 24 } as const;
+/** `struct kvm_pit_config`: flags u32; 1: port 61h too. */
+export const PIT_SPEAKER = 1;
+/** `struct kvm_pit_state2`: three channels, flags u32 (2: bit 1 of port 61h). */
+export const PIT = { CHANNEL: 24, FLAGS: 72, SPEAKER_ON: 2 } as const;
+/** `struct kvm_pit_channel_state`: count u32, latched count u16, then u8 each, load time s64 of CLOCK_MONOTONIC in ns. */
+export const PIT_CHANNEL = { COUNT: 0, LATCHED_COUNT: 4, BYTES: 6, LOAD_TIME: 16 } as const;
+export const PIT_CHANNEL_BYTES = [
+  'countLatched', 'statusLatched', 'status', 'readState', 'writeState', 'writeLatch', 'rwMode', 'mode', 'bcd', 'gate',
+] as const; // biome-ignore format: as the kernel has it
+/** `struct kvm_irq_routing_entry`: gsi, type, flags, padding u32, then chip and pin, or address and data, u32 each. */
+export const ROUTE = { GSI: 0, TYPE: 4, CHIP: 16, PIN: 20, ADDRESS: 16, DATA: 24, IRQCHIP: 1, MSI: 2 } as const;
+/** `struct kvm_msi`: address u64, data u32. */
+export const MSI = { ADDRESS: 0, DATA: 8 } as const;
+/** `struct kvm_device_attr`: flags, group u32, attribute, address u64; the vCPU's TSC offset is attribute 0 of group 0. */
+export const DEVICE_ATTR = { ADDRESS: 16 } as const;
 /** KVM_CAP_X86_USER_SPACE_MSR: exits for MSRs that the kernel does not know. */
 export const MSR_EXIT_UNKNOWN = 2;
 /** `struct kvm_xen_hvm_config`: flags u32 first. Hypercalls then leave to user space whatever their number. */

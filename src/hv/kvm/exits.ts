@@ -40,6 +40,10 @@ export class RunPage {
         return INTERRUPTED;
       case EXIT_REASON.IRQ_WINDOW_OPEN:
         return { reason: 'irq-window-open' };
+      case EXIT_REASON.SET_TPR:
+        return { reason: 'set-tpr' };
+      case EXIT_REASON.IOAPIC_EOI:
+        return { reason: 'ioapic-eoi', vector: v.getUint8(RUN.EOI.VECTOR) };
       case EXIT_REASON.DEBUG:
         return {
           reason: 'debug',

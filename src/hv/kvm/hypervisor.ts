@@ -80,13 +80,12 @@ export class KvmHypervisor implements Hypervisor {
   }
 
   createVm(options: VmOptions): KvmVm {
-    return this.createVmOn(SoftMemory.ofSize(options));
+    return this.createVmOn(SoftMemory.ofSize(options), options.tscHz);
   }
   /** A VM over memory that another engine may use too. */
-  createVmOn(memory: SoftMemory): KvmVm {
+  createVmOn(memory: SoftMemory, tscHz?: number): KvmVm {
     const fd = need(this.c, this.c.ioctl(this.fd, IOCTL.CREATE_VM, 0), 'KVM_CREATE_VM');
-    const khz = this.c.ioctl(fd, IOCTL.GET_TSC_KHZ, 0);
-    return new KvmVm(this.c, this.fd, fd, memory, khz > 0 ? khz * 1000 : 0);
+    return new KvmVm(this.c, this.fd, fd, memory, tscHz);
   }
 
   close(): void {

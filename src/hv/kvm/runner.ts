@@ -14,11 +14,21 @@ const REPEAT_NS = 1_000_000;
 /** Outcome of one KVM_RUN. */
 export type RunResult = 'exit' | 'interrupted' | { readonly errno: number };
 
-/** What worker and owner share, i32 each: command, thread id. */
+/** What worker and owner share, i32 each: command, thread id, where a KVM_RUN stands, its result and errno. */
 const COMMAND = 0;
 const THREAD = 1;
+const STAGE = 2;
+const RESULT = 3;
+const ERRNO_AT = 4;
+const SHARED_BYTES = 20;
 const GO = 1;
 const QUIT = 2;
+const RUNS = 0;
+const DONE = 1;
+/** The owner has gone back to its event loop and wants a message. */
+const TELL = 2;
+/** The owner waits in place for so many milliseconds first: most exits come sooner than a message could. */
+const WAIT_MS = 0.1;
 
 let handlerSet = false;
 
@@ -61,12 +71,19 @@ export class Runner {
     const done = new Promise<RunResult>((resolve) => {
       this.waiting = resolve;
     });
+    Atomics.store(shared, STAGE, RUNS);
     Atomics.store(shared, COMMAND, GO);
     Atomics.notify(shared, COMMAND);
-    const result = await done;
+    Atomics.wait(shared, STAGE, RUNS, WAIT_MS);
+    const early = Atomics.compareExchange(shared, STAGE, RUNS, TELL) === DONE;
+    const result = early ? this.takeResult() : await done;
     if (timer) this.c.setTimer(timer, 0, 0);
     this.worker.unref();
     return result;
+  }
+  private takeResult(): RunResult {
+    this.waiting = undefined;
+    return resultOf(this.shared![RESULT]!, this.shared![ERRNO_AT]!);
   }
 
   /** Ends a KVM_RUN that is under way on the worker; the caller has set immediate_exit. */
@@ -86,7 +103,7 @@ export class Runner {
   }
 
   private startWorker(): Promise<Worker> {
-    const shared = new Int32Array(new SharedArrayBuffer(8));
+    const shared = new Int32Array(new SharedArrayBuffer(SHARED_BYTES));
     this.shared = shared;
     const worker = new Worker(new URL('./run-worker.ts', import.meta.url), {
       workerData: { fd: this.fd, shared },
@@ -94,15 +111,11 @@ export class Runner {
     });
     return new Promise((resolve, reject) => {
       worker.once('error', reject);
-      worker.on('message', (m: 'ready' | { result: number; errno: number }) => {
+      worker.on('message', (m: 'ready' | 'done') => {
         if (m === 'ready') {
           worker.unref();
           resolve(worker);
-          return;
-        }
-        const waiting = this.waiting;
-        this.waiting = undefined;
-        waiting?.(resultOf(m.result, m.errno));
+        } else this.waiting?.(this.takeResult());
       });
     });
   }
@@ -124,7 +137,9 @@ export function serve(c: Libc, fd: number, shared: Int32Array, tell: (m: unknown
   for (;;) {
     Atomics.wait(shared, COMMAND, 0);
     if (Atomics.exchange(shared, COMMAND, 0) === QUIT) return;
-    const result = c.ioctl(fd, IOCTL.RUN, 0);
-    tell({ result, errno: result < 0 ? c.errno() : 0 });
+    shared[RESULT] = c.ioctl(fd, IOCTL.RUN, 0);
+    shared[ERRNO_AT] = shared[RESULT] < 0 ? c.errno() : 0;
+    if (Atomics.exchange(shared, STAGE, DONE) === TELL) tell('done');
+    else Atomics.notify(shared, STAGE);
   }
 }

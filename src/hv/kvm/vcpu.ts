@@ -13,7 +13,7 @@ import type {
 } from '../contract.ts';
 import { HvError, XSAVE_BYTES } from '../contract.ts';
 import type { IoHooks } from '../io-hooks.ts';
-import { EXIT_REASON, GUEST_DEBUG, IOCTL, MP_STATES, RUN, SIZE, XCRS } from './abi.ts';
+import { DEVICE_ATTR, EXIT_REASON, GUEST_DEBUG, IOCTL, MP_STATES, RUN, SIZE, XCRS } from './abi.ts';
 import {
   cpuidList,
   readDebugRegs,
@@ -28,10 +28,12 @@ import {
 } from './codec.ts';
 import { need } from './errors.ts';
 import { interrupted, RunPage } from './exits.ts';
+import type { IrqchipKind } from './irqchip.ts';
 import type { Libc, Mapping } from './libc.ts';
 import { Runner, type RunResult } from './runner.ts';
 
 const IF = 1n << 9n;
+const IA32_TSC = 0x10;
 /** Longest KVM_RUN while an interrupt waits for its window, where the kernel does not tell; nanoseconds. */
 const WINDOW_NS = 200_000;
 
@@ -49,7 +51,7 @@ export interface KvmVcpuOptions {
   readonly id: number;
   readonly mapping: Mapping;
   readonly hooks: IoHooks;
-  readonly hasLapic: () => boolean;
+  readonly irqchip: IrqchipKind;
 }
 
 export class KvmVcpu implements Vcpu {
@@ -61,7 +63,7 @@ export class KvmVcpu implements Vcpu {
   private readonly page: RunPage;
   private readonly runner: Runner;
   private readonly hooks: IoHooks;
-  private readonly hasLapic: () => boolean;
+  private readonly irqchip: IrqchipKind;
   private last: Exit | undefined;
   private running = false;
   private exitWanted = false;
@@ -78,7 +80,7 @@ export class KvmVcpu implements Vcpu {
     this.page = new RunPage(o.mapping.buffer);
     this.runner = new Runner(o.c, o.fd);
     this.hooks = o.hooks;
-    this.hasLapic = o.hasLapic;
+    this.irqchip = o.irqchip;
   }
 
   private call(request: number, structure: Uint8Array, what: string): number {
@@ -189,6 +191,12 @@ export class KvmVcpu implements Vcpu {
     this.page.view.setUint8(RUN.READY_FOR_INTERRUPT, 0);
     this.pageValid = true;
   }
+  get cr8(): number {
+    return Number(this.page.view.getBigUint64(RUN.CR8, true)) & 15;
+  }
+  set cr8(value: number) {
+    this.page.view.setBigUint64(RUN.CR8, BigInt(value & 15), true);
+  }
   nmi(): void {
     need(this.c, this.c.ioctl(this.fd, IOCTL.NMI, 0), 'KVM_NMI');
   }
@@ -257,11 +265,25 @@ export class KvmVcpu implements Vcpu {
     return indices.map((_, i) => viewOf(bytes).getBigUint64(SIZE.msrsHead + i * SIZE.msrEntry + 8, true));
   }
   setMsrs(values: readonly (readonly [index: number, value: bigint])[]): void {
-    this.msrs(IOCTL.SET_MSRS, values, 'KVM_SET_MSRS');
+    const others = values.filter(([index, value]) => index !== IA32_TSC || !this.setTsc(value));
+    this.msrs(IOCTL.SET_MSRS, others, 'KVM_SET_MSRS');
+  }
+  /**
+   * Sets the TSC by its offset to the host's: a write of the MSR that is within a second of what the kernel expects
+   * counts as an attempt to synchronise, and sets something else. False where the kernel has no such attribute.
+   */
+  private setTsc(value: bigint): boolean {
+    const offset = new Uint8Array(SIZE.u64);
+    const attribute = new Uint8Array(SIZE.deviceAttr);
+    viewOf(attribute).setBigUint64(DEVICE_ATTR.ADDRESS, this.c.addressOf(offset), true);
+    if (this.c.ioctlStruct(this.fd, IOCTL.GET_DEVICE_ATTR, attribute) < 0) return false;
+    const change = value - this.getMsrs([IA32_TSC])[0]!;
+    viewOf(offset).setBigUint64(0, BigInt.asUintN(64, viewOf(offset).getBigUint64(0, true) + change), true);
+    return this.c.ioctlStruct(this.fd, IOCTL.SET_DEVICE_ATTR, attribute) >= 0;
   }
 
   private needLapic(): void {
-    if (!this.hasLapic()) {
+    if (this.irqchip === 'none') {
       throw new HvError(
         'the local APIC is in user space',
         'call createIrqchip before createVcpu to have it in the kernel',

@@ -1,10 +1,19 @@
 /** A virtual machine of /dev/kvm over the pool's WebAssembly memory. */
-import { HvError, type IoHook, type MemoryRegion, type Vcpu, type Vm } from '../contract.ts';
+import {
+  type GsiRoute,
+  HvError,
+  type IoHook,
+  type IrqchipState,
+  type MemoryRegion,
+  type PitState,
+  type Vm,
+} from '../contract.ts';
 import { IoHooks } from '../io-hooks.ts';
 import type { SoftMemory } from '../soft/vm.ts';
 import { CAP, ENABLE_CAP, IOCTL, MEMORY_REGION, MSR_EXIT_UNKNOWN, SIZE, XEN_INTERCEPT_HCALL } from './abi.ts';
 import { viewOf } from './codec.ts';
 import { need, systemError } from './errors.ts';
+import { KernelIrqchip } from './irqchip.ts';
 import type { Libc } from './libc.ts';
 import { KvmVcpu } from './vcpu.ts';
 
@@ -25,13 +34,18 @@ export class KvmVm implements Vm {
   private readonly hooks = new IoHooks();
   private readonly vcpus: KvmVcpu[] = [];
   private readonly slots = new Map<number, MemoryRegion>();
-  private irqchip = false;
+  private readonly irqchip: KernelIrqchip;
+  private readonly scalesTsc: boolean;
 
-  constructor(c: Libc, kvm: number, fd: number, memory: SoftMemory, tscHz: number) {
+  /** @param tscHz wanted frequency of the TSC, given where the processor can scale it */
+  constructor(c: Libc, kvm: number, fd: number, memory: SoftMemory, tscHz?: number) {
     this.c = c;
     this.fd = fd;
     this.memory = memory;
-    this.tscHz = tscHz;
+    this.irqchip = new KernelIrqchip(c, fd);
+    const hostKhz = Math.max(0, c.ioctl(fd, IOCTL.GET_TSC_KHZ, 0));
+    this.scalesTsc = tscHz !== undefined && c.ioctl(kvm, IOCTL.CHECK_EXTENSION, CAP.TSC_CONTROL) > 0;
+    this.tscHz = this.scalesTsc ? tscHz! : hostKhz * 1000;
     this.pageSize = need(c, c.ioctl(kvm, IOCTL.GET_VCPU_MMAP_SIZE, 0), 'KVM_GET_VCPU_MMAP_SIZE');
     // Both only matter to processors without unrestricted guests; others take no notice, so a refusal is none.
     c.ioctl(fd, IOCTL.SET_TSS_ADDR, TSS_ADDRESS);
@@ -86,27 +100,43 @@ export class KvmVm implements Vm {
     return bitmap.subarray(0, Math.ceil(region.size / PAGE / 8));
   }
 
-  createVcpu(id: number): Vcpu {
+  createVcpu(id: number): KvmVcpu {
     const fd = need(this.c, this.c.ioctl(this.fd, IOCTL.CREATE_VCPU, id), `KVM_CREATE_VCPU ${id}`);
     const mapping = this.c.map(fd, this.pageSize);
     if (!mapping) throw systemError(this.c, 'mapping kvm_run');
-    const vcpu = new KvmVcpu({ c: this.c, fd, id, mapping, hooks: this.hooks, hasLapic: () => this.irqchip });
+    const vcpu = new KvmVcpu({ c: this.c, fd, id, mapping, hooks: this.hooks, irqchip: this.irqchip.kind });
     this.vcpus.push(vcpu);
+    if (this.scalesTsc)
+      need(this.c, this.c.ioctl(fd, IOCTL.SET_TSC_KHZ, Math.round(this.tscHz / 1000)), 'KVM_SET_TSC_KHZ');
     return vcpu;
   }
 
-  createIrqchip(): void {
-    need(this.c, this.c.ioctl(this.fd, IOCTL.CREATE_IRQCHIP, 0), 'KVM_CREATE_IRQCHIP');
-    this.irqchip = true;
+  createIrqchip(options: { readonly split?: boolean } = {}): void {
+    this.irqchip.create(options.split === true);
   }
   createPit(): void {
-    need(this.c, this.c.ioctlStruct(this.fd, IOCTL.CREATE_PIT2, new Uint8Array(SIZE.pitConfig)), 'KVM_CREATE_PIT2');
+    this.irqchip.createPit();
   }
   setIrqLine(gsi: number, level: boolean): void {
-    const bytes = new Uint8Array(SIZE.irqLevel);
-    viewOf(bytes).setUint32(0, gsi, true);
-    viewOf(bytes).setUint32(4, level ? 1 : 0, true);
-    need(this.c, this.c.ioctlStruct(this.fd, IOCTL.IRQ_LINE, bytes), 'KVM_IRQ_LINE');
+    this.irqchip.setLine(gsi, level);
+  }
+  setGsiRoutes(routes: readonly GsiRoute[]): void {
+    this.irqchip.setRoutes(routes);
+  }
+  signalMsi(address: number, data: number): boolean {
+    return this.irqchip.signalMsi(address, data);
+  }
+  getIrqchip(): IrqchipState {
+    return this.irqchip.state();
+  }
+  setIrqchip(state: IrqchipState): void {
+    this.irqchip.setState(state);
+  }
+  getPit(): PitState {
+    return this.irqchip.pit();
+  }
+  setPit(state: PitState): void {
+    this.irqchip.setPit(state);
   }
   hook(hook: IoHook): () => void {
     return this.hooks.add(hook);

@@ -60,6 +60,7 @@ export class SoftContractVcpu implements Vcpu {
   private mpState: MpState = 'runnable';
   requestInterruptWindow = false;
   private windowOpen = false;
+  private tprLowered = false;
 
   constructor(o: Omit<SoftVcpuOptions, 'host'>, hooks: IoHooks, tscHz = TSC_HZ) {
     this.id = o.id;
@@ -99,7 +100,13 @@ export class SoftContractVcpu implements Vcpu {
           this.state.set32('scratch', value, i);
         });
       },
-      set_cr8: () => {},
+      set_cr8: (_, value) => {
+        if (value < this.state.get64('cr8')) {
+          this.tprLowered = true;
+          this.soft.requestExit();
+        }
+        this.state.set64('cr8', value);
+      },
       get_cr8: () => this.state.get64('cr8'),
       acknowledge: () => {
         this.windowOpen = true;
@@ -210,7 +217,7 @@ export class SoftContractVcpu implements Vcpu {
     const why = this.soft.runToExit(sliceFor(deadline));
     this.state.set32('irq_pending', 0);
     if (why === 'io') return this.left();
-    const exit = this.exitOf(why);
+    const exit = this.exitOf(why) ?? this.takeTpr();
     if (exit || !this.windowOpen) return exit;
     return { reason: 'irq-window-open' };
   }
@@ -220,9 +227,15 @@ export class SoftContractVcpu implements Vcpu {
     this.state.set32('io_wait', 0);
     return this.replay.question ?? this.carryOut();
   }
+  private takeTpr(): Exit | undefined {
+    const lowered = this.tprLowered;
+    this.tprLowered = false;
+    return lowered ? { reason: 'set-tpr' } : undefined;
+  }
   private singleStep(): Exit | undefined {
     this.replay.begin();
     const why = this.soft.stepOne();
+    this.tprLowered = false;
     if (why === 'io') {
       const exit = this.left();
       if (this.begun || exit) return exit;
@@ -268,6 +281,12 @@ export class SoftContractVcpu implements Vcpu {
       throw new HvError('the vCPU cannot take an interrupt now', 'wait for irq-window-open');
     }
     this.queued = vector & 0xff;
+  }
+  get cr8(): number {
+    return Number(this.state.get64('cr8'));
+  }
+  set cr8(value: number) {
+    this.state.set64('cr8', BigInt(value & 15));
   }
   nmi(): void {
     this.soft.nmi();

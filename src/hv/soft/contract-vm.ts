@@ -95,14 +95,32 @@ export class SoftVm implements Vm {
     return vcpu;
   }
 
-  createIrqchip(): void {
+  createIrqchip(): never {
     throw new HvError('the soft engine has no interrupt controllers of its own', NO_IRQCHIP);
   }
-  createPit(): void {
-    this.createIrqchip();
+  createPit(): never {
+    return this.createIrqchip();
   }
-  setIrqLine(_gsi: number, _level: boolean): void {
-    this.createIrqchip();
+  setIrqLine(): never {
+    return this.createIrqchip();
+  }
+  setGsiRoutes(): never {
+    return this.createIrqchip();
+  }
+  signalMsi(): never {
+    return this.createIrqchip();
+  }
+  getIrqchip(): never {
+    return this.createIrqchip();
+  }
+  setIrqchip(): never {
+    return this.createIrqchip();
+  }
+  getPit(): never {
+    return this.createIrqchip();
+  }
+  setPit(): never {
+    return this.createIrqchip();
   }
   hook(hook: IoHook): () => void {
     return this.hooks.add(hook);
