@@ -31,8 +31,12 @@ export const KERNEL_NS_LIMIT = 20;
 const DEC_JNZ = [0x48, 0xff, 0xc9, 0x75, 0xfb]; // dec rcx; jnz back
 const OUT_LOOP = [0xe6, 0x10, 0xeb, 0xfc]; // out 0x10, al; jmp back
 const HLT = 0xf4;
-const KERNEL_ROUNDS = [50, 500] as const;
-const USER_ROUNDS = [100_000, 10_000_000] as const;
+/** Rounds of the short loop, of the first long one and of the longest. */
+const KERNEL_ROUNDS = [50, 1000, 10_000_000] as const;
+const USER_ROUNDS = [100_000, 10_000_000, 10_000_000] as const;
+/** A long loop tells something when it takes this much longer than entering and leaving the guest does. */
+const TELLING = 4;
+const TELLING_MS = 1;
 /** The host may be busy with other things: the quickest of so many counts. */
 const TRIES = 3;
 const EXITS = 200;
@@ -101,8 +105,11 @@ function expectReason(exit: Exit, ...reasons: readonly Exit['reason'][]): void {
   }
 }
 
-/** Time of one instruction of a loop, by the difference of a short and a long one. */
-function loopNs(h: KvmHypervisor, user: boolean, [few, many]: readonly [number, number]): number {
+/**
+ * Time of one instruction of a loop, by the difference of a short and a long one. How long is found out, because a
+ * thousand rounds are a millisecond where kernels are emulated, and lost in the time of an exit where they are not.
+ */
+function loopNs(h: KvmHypervisor, user: boolean, [few, first, most]: readonly [number, number, number]): number {
   return inGuest(h, [...DEC_JNZ, HLT], user, (vcpu) => {
     const run = (rounds: number): number => {
       // From level 3 the HLT at the end is a fault, so a new state is set for each run.
@@ -123,8 +130,12 @@ function loopNs(h: KvmHypervisor, user: boolean, [few, many]: readonly [number, 
       return Math.min(...times);
     };
     const short = best(few);
-    const long = best(many);
-    return Math.max(0, ((long - short) * 1e6) / (2 * (many - few)));
+    for (let many = first; ; many *= 10) {
+      const more = best(many) - short;
+      if (many >= most || more >= Math.max(TELLING_MS, TELLING * short)) {
+        return Math.max(0, (more * 1e6) / (2 * (many - few)));
+      }
+    }
   });
 }
 
