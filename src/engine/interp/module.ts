@@ -226,7 +226,9 @@ function defineEvents(m: ModuleBuilder): void {
       () => slow.return(),
     );
     slow.if(load32(cpu, CPU.shadow!), () => {
-      slow.if(load32(cpu, CPU.irq_pending!), () => slow.return());
+      // Also when the slice ends here: an interrupt that comes before the next one must still see the shadow.
+      const spent = x.compare('lt_s', load32(cpu, CPU.budget!), x.i32Const(0));
+      slow.if(x.or(load32(cpu, CPU.irq_pending!), spent), () => slow.return());
       slow.store('i32', cpu, CPU.shadow!, x.i32Const(0));
     });
     const open = x.and(load32(cpu, CPU.eflags!), x.i32Const(EFLAGS.IF));

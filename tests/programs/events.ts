@@ -1,0 +1,150 @@
+// What the host does when the kernel of a random program's machine tells of an event: it repairs the page that was
+// missing, or lets the program go on behind the fault, or carries out a service. All choices come from one seeded
+// sequence, and all changes are made in the guest's memory, so that both machines do the same.
+import type { Random } from '../isa/random.ts';
+import { AT, EVENT_PORT } from './kernel.ts';
+import type { Machine } from './machine.ts';
+import { NX, P, RW } from './paging.ts';
+import { ALIAS } from './places.ts';
+
+/** Vectors of the services. */
+export const SERVICE = 0x80;
+export const END = 0x81;
+const DB = 1;
+const TRAPS = new Set([2, 3, 4]);
+const PF = 14;
+const TF = 0x100n;
+const RF = 0x10000n;
+const NO_FLUSH = 1n << 63n;
+
+/** Places in the handler's frame, counted in stack slots. */
+const SLOT = { VECTOR: 3, IP: 5, CS: 6, FLAGS: 7, SP: 8 } as const;
+
+export class Events {
+  /** The program has come to its end. */
+  ended = false;
+  /** Events by vector. */
+  readonly counts = new Map<number, number>();
+  /** The main piece behind which it went on last. */
+  private reached = -1;
+  private readonly m: Machine;
+  private readonly random: Random;
+
+  constructor(m: Machine, random: Random) {
+    this.m = m;
+    this.random = random;
+  }
+
+  /** The guest wrote to a port. */
+  told(port: number): void {
+    if (port === EVENT_PORT && this.m.get32('cpl') === 0) this.event();
+  }
+
+  private get slotSize(): number {
+    return this.m.program.mode === 'legacy' ? 4 : 8;
+  }
+  private slotAddress(n: number): number | undefined {
+    const { m } = this;
+    const base = m.program.mode === 'legacy' ? m.get64('seg_base', 2) : 0n;
+    const gpa = m.current.translate(base + m.get64('gpr', 4) + BigInt(n * this.slotSize));
+    return gpa === undefined ? undefined : m.ram + gpa;
+  }
+  private slot(n: number): bigint {
+    const at = this.slotAddress(n);
+    if (at === undefined) return 0n;
+    return this.slotSize === 8 ? this.m.view.getBigUint64(at, true) : BigInt(this.m.view.getUint32(at, true));
+  }
+  private setSlot(n: number, v: bigint): void {
+    const at = this.slotAddress(n);
+    if (at === undefined) return;
+    if (this.slotSize === 8) this.m.view.setBigUint64(at, v, true);
+    else this.m.view.setUint32(at, Number(BigInt.asUintN(32, v)), true);
+  }
+
+  private event(): void {
+    const { m, random } = this;
+    const vector = Number(this.slot(SLOT.VECTOR) & 0xffn);
+    this.counts.set(vector, (this.counts.get(vector) ?? 0) + 1);
+    this.ask(0n, 0n);
+    if (vector === END) this.ended = true;
+    else if (vector === SERVICE) this.service();
+    else if (vector === DB) this.debug();
+    else if (vector === PF && !random.once(8) && this.repair(m.get64('cr2'))) return;
+    else if (!TRAPS.has(vector) && vector < 32) this.skip();
+  }
+
+  /** Puts into the kernel's cells what it has to invalidate and to load. */
+  private ask(invlpg: bigint, cr3: bigint): void {
+    const { m } = this;
+    const at = m.ram + m.current.translate(m.kernelBase + BigInt(AT.CELLS))!;
+    m.view.setBigUint64(at, invlpg, true);
+    m.view.setBigUint64(at + 8, cr3, true);
+  }
+
+  /** A trap flag that was set goes away after a few traps; breakpoints are passed. */
+  private debug(): void {
+    let flags = this.slot(SLOT.FLAGS) | RF;
+    if (this.random.once(6)) flags &= ~TF;
+    this.setSlot(SLOT.FLAGS, flags);
+  }
+
+  /** The page at `linear` as it was mapped at first, but present and, mostly, writable; false when there is none. */
+  private repair(linear: bigint): boolean {
+    const { m } = this;
+    const at = Number(linear & ~0xfffn);
+    const page = m.program.places.pages.find((p) => p.at === at || p.at + ALIAS === at);
+    if (!page) return false;
+    const bits = m.bitsOf(page) | P | (this.random.once(4) ? 0n : RW);
+    m.current.map(at, this.frameNow(at, page.at), bits);
+    this.ask(BigInt(at), 0n);
+    return true;
+  }
+  /** The frame that a page has at present in the current address space, also while it is not present. */
+  private frameNow(at: number, page: number): number {
+    const entry = Number(this.m.current.entry(BigInt(at)) & 0xf_ffff_f000n);
+    return entry || this.m.frameOf.get(page)![0];
+  }
+
+  /** Goes on at the next place behind the fault where that makes sense, with a stack in order. */
+  private skip(): void {
+    const { m } = this;
+    const { program } = m;
+    const base = BigInt(program.selectors.code === Number(this.slot(SLOT.CS)) ? program.codeBase : 0);
+    const linear = BigInt.asUintN(64, this.slot(SLOT.IP) + base);
+    const alias = linear >= BigInt(program.places.code[0]!.at + ALIAS) && linear < 0x2000_0000n ? ALIAS : 0;
+    // Behind the main pieces lie the functions: from there it goes on where the main pieces had come to.
+    const inMain = linear < BigInt(program.functionsAt + alias);
+    const found = program.resumes.findIndex((at) => BigInt(at + alias) > linear);
+    this.reached = inMain && found >= 0 ? found : this.reached + 1;
+    const next = program.resumes[this.reached] ?? program.end;
+    this.setSlot(SLOT.IP, BigInt(next + alias) - base);
+    if (program.mode !== 'legacy' || (this.slot(SLOT.CS) & 3n) !== 0n) this.setSlot(SLOT.SP, BigInt(program.stackPointer));
+  }
+
+  /** A service that the program asked for: something about its address space changes. */
+  private service(): void {
+    const { m, random } = this;
+    const { pages } = m.program.places;
+    const kind = random.below(8);
+    if (kind < 2) {
+      const other = m.current === m.roots[0] ? 1 : 0;
+      // An address space that was changed while another was current has no stale entries: each has its own tables.
+      this.ask(0n, m.cr3Of(random.once(5) ? 1 - other : other) | (m.program.pcid && random.once(2) ? NO_FLUSH : 0n));
+      return;
+    }
+    const page = random.pick(pages);
+    const at = page.at + (random.once(4) ? ALIAS : 0);
+    if (kind === 2 && page.use === 'code') {
+      // Another frame with the same instructions but other constants.
+      m.current.map(at, random.pick(m.frameOf.get(page.at)!), m.bitsOf(page) | P);
+    } else if (page.use !== 'stack' || m.program.cpl === 3) this.changeRights(at, kind);
+    this.ask(BigInt(at), 0n);
+  }
+  private changeRights(at: number, kind: number): void {
+    const { m } = this;
+    const entry = m.current.entry(BigInt(at));
+    const bit = kind < 5 ? P : kind < 7 || m.program.mode === 'legacy' ? RW : NX;
+    m.current.setEntry(BigInt(at), entry ^ bit);
+  }
+}
+

@@ -1,0 +1,75 @@
+// Where a random program and the small kernel around it lie in linear memory. The far arrangement puts groups of
+// pages 4 MiB apart, so that all of them want the same few entries of the direct-mapped TLBs.
+import { CODE_PAGE, DATA } from '../differential/case.ts';
+import type { CodeGroup } from './assembler.ts';
+
+export const PAGE = 4096;
+const FAR = 4 << 20;
+
+/** What a page is for; how it is mapped follows from it. */
+export type PageUse = 'code' | 'data' | 'readonly' | 'absent' | 'device' | 'stack';
+export interface UserPage {
+  readonly at: number;
+  readonly use: PageUse;
+}
+
+export interface Places {
+  readonly code: readonly CodeGroup[];
+  readonly pages: readonly UserPage[];
+  /** Data addresses by use: first bytes of pages. */
+  readonly data: readonly number[];
+  readonly readonly: readonly number[];
+  readonly absent: readonly number[];
+  readonly device: number;
+  /** Counters and pointers of the program. */
+  readonly cells: number;
+  /** Where rSP begins: in the middle of two pages. */
+  readonly stack: number;
+  /** Window in which the supervisor sees the tables that map the pages above. */
+  readonly tables: number;
+}
+
+const GROUPS: readonly (readonly PageUse[])[] = [
+  ['code', 'code', 'code'],
+  ['code', 'code'],
+  ['code'],
+  ['data', 'data', 'readonly'],
+  ['data', 'absent', 'data', 'readonly', 'absent'],
+  ['device'],
+  ['stack', 'stack'],
+  ['data'],
+];
+
+/** All pages are there a second time, this much higher. */
+export const ALIAS = 0x0800_0000;
+
+function place(far: boolean): Places {
+  const pages: UserPage[] = [];
+  const code: CodeGroup[] = [];
+  const starts = GROUPS.map((uses, i) => {
+    const base = uses[0] === 'code' ? Number(CODE_PAGE) : Number(DATA);
+    const first = uses[0] === 'code' ? 0 : 3;
+    const at = base + (i - first) * (far ? FAR : 16 * PAGE);
+    uses.forEach((use, k) => {
+      pages.push({ at: at + k * PAGE, use });
+    });
+    if (uses[0] === 'code') code.push({ at, bytes: uses.length * PAGE });
+    return at;
+  });
+  const of = (use: PageUse): number[] => pages.filter((p) => p.use === use).map((p) => p.at);
+  const cells = starts.at(-1)!;
+  return {
+    code,
+    pages,
+    data: of('data').filter((at) => at !== cells),
+    readonly: of('readonly'),
+    absent: of('absent'),
+    device: of('device')[0]!,
+    cells,
+    stack: of('stack')[0]! + PAGE + 0x800,
+    tables: 0x7000_0000,
+  };
+}
+
+export const NEAR_PLACES = place(false);
+export const FAR_PLACES = place(true);
