@@ -1,7 +1,7 @@
 // Long comparisons with the oracles, for as long as asked:
 //
 //   npm run fuzz -- --oracle host --cases 1000000 --seed 1 --bits 64
-//   npm run fuzz -- --oracle reference|iced|mmu|devices|streams ...
+//   npm run fuzz -- --oracle reference|iced|mmu|devices|streams|programs ...
 //
 // Prints progress and a summary; exits with 1 when something disagreed. --record adds the summary to
 // docs/fidelity-runs.json, from which docs/fidelity.md is made. --jobs splits the cases over processes.
@@ -9,7 +9,7 @@ import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { appendRun, type Run } from './fidelity-runs.ts';
 
-const ORACLES = ['host', 'reference', 'iced', 'mmu', 'streams', 'devices'] as const;
+const ORACLES = ['host', 'reference', 'iced', 'mmu', 'streams', 'devices', 'programs'] as const;
 export type Oracle = (typeof ORACLES)[number];
 
 export interface FuzzOptions {

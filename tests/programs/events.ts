@@ -118,7 +118,8 @@ export class Events {
     this.reached = inMain && found >= 0 ? found : this.reached + 1;
     const next = program.resumes[this.reached] ?? program.end;
     this.setSlot(SLOT.IP, BigInt(next + alias) - base);
-    if (program.mode !== 'legacy' || (this.slot(SLOT.CS) & 3n) !== 0n) this.setSlot(SLOT.SP, BigInt(program.stackPointer));
+    if (program.mode !== 'legacy' || (this.slot(SLOT.CS) & 3n) !== 0n)
+      this.setSlot(SLOT.SP, BigInt(program.stackPointer));
   }
 
   /** A service that the program asked for: something about its address space changes. */
@@ -147,4 +148,3 @@ export class Events {
     m.current.setEntry(BigInt(at), entry ^ bit);
   }
 }
-

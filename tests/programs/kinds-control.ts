@@ -1,8 +1,9 @@
 // Pieces of random programs that are about control flow: loops, branches, calls and returns in all their forms.
+
+import { Label } from './assembler.ts';
 import { type Emit, type Node, REG } from './emit.ts';
 import { ALIAS } from './places.ts';
 import { drawClass, randomInsn, randomRegisters, randomVector } from './straight.ts';
-import { Label } from './assembler.ts';
 
 export type Piece = (e: Emit, node: Node) => void;
 
@@ -37,7 +38,10 @@ function loop(e: Emit, node: Node): void {
     return;
   }
   const reg = kind === 2 ? REG.CX : e.freeRegister();
-  if ((e.reserved >> reg) & 1) return e.children(node);
+  if ((e.reserved >> reg) & 1) {
+    e.children(node);
+    return;
+  }
   e.movImm(reg, BigInt(count));
   e.reserving(reg, () => {
     const top = asm.here();
@@ -89,7 +93,8 @@ function branch(e: Emit, node: Node): void {
 function shortBranch(e: Emit): void {
   const over = new Label();
   setFlags(e);
-  if (e.random.once(8)) e.asm.bytes(0xe3); // jrcxz
+  if (e.random.once(8))
+    e.asm.bytes(0xe3); // jrcxz
   else e.asm.bytes(0x70 | e.random.below(16));
   e.asm.rel(over, 1);
   if (e.random.once(2)) e.regReg(0x01, e.random.below(8), e.freeRegister());
@@ -195,11 +200,14 @@ function table(e: Emit, node: Node): void {
   const join = new Label();
   const cases = [0, 1, 2, 3].map(() => new Label());
   const reg = e.freeRegister() & 7;
-  if (reg === REG.SP || (e.reserved >> reg) & 1) return e.children(node);
+  if (reg === REG.SP || (e.reserved >> reg) & 1) {
+    e.children(node);
+    return;
+  }
   const inCode = random.once(2);
   const first = new Label();
   const cells = cases.map(() => e.cell());
-  if (!inCode) cases.forEach((l, i) => e.storeLabel(cells[0]! + i * 8, l));
+  if (!inCode) for (const [i, l] of cases.entries()) e.storeLabel(cells[0]! + i * 8, l);
   e.regAt([0x8b], reg, e.o.places.cells + 0x400 + random.below(16) * 8, false); // something to choose by
   e.regReg(0x01, random.below(8), reg, false);
   asm.bytes(0x83, 0xe0 | reg, 3); // and reg, 3

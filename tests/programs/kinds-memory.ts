@@ -26,13 +26,16 @@ function patchAhead(e: Emit, node: Node): void {
   e.storeImm(cell, 1 + random.below(5));
   const top = asm.here();
   const kind = random.below(3);
-  if (kind === 0) byteAt(e, 0xc6, 0, patched, 1, random.below(256)); // mov byte
-  else if (kind === 1) byteAt(e, 0xfe, 0, patched, 1); // inc byte
+  if (kind === 0)
+    byteAt(e, 0xc6, 0, patched, 1, random.below(256)); // mov byte
+  else if (kind === 1)
+    byteAt(e, 0xfe, 0, patched, 1); // inc byte
   else byteAt(e, 0x80, 6, patched, 1, random.below(256)); // xor byte
   if (random.once(2)) e.children(node);
   const reg = e.freeRegister() & 7;
   asm.here(patched);
-  if ((e.reserved >> reg) & 1) asm.bytes(0xa9); // test eax, imm
+  if ((e.reserved >> reg) & 1)
+    asm.bytes(0xa9); // test eax, imm
   else asm.bytes(0xb8 | reg); // mov reg, imm
   asm.u32(random.u32());
   e.regAt([0xff], 1, cell, false);
@@ -86,7 +89,8 @@ function patchFunction(e: Emit): void {
   const f = e.random.pick(e.functions);
   // Every function begins with mov reg, imm32.
   const offset = 1 + e.random.below(4);
-  if (e.random.once(2)) byteAt(e, 0xfe, 0, f, offset); // inc
+  if (e.random.once(2))
+    byteAt(e, 0xfe, 0, f, offset); // inc
   else byteAt(e, 0xc6, 0, f, offset, e.random.below(256)); // mov
   e.call(f);
 }
@@ -102,7 +106,7 @@ function dataInCode(e: Emit): void {
   asm.u32(0);
   asm.here(over);
   byteAt(e, 0xfe, 0, data, 0);
-  e.asm.bytes(0x8b, (e.freeRegister() & 7) << 3 | (e.long ? 4 : 5), ...(e.long ? [0x25] : []));
+  e.asm.bytes(0x8b, ((e.freeRegister() & 7) << 3) | (e.long ? 4 : 5), ...(e.long ? [0x25] : []));
   e.asm.pointer(data, 4, e.o.dataBase);
 }
 
@@ -152,8 +156,10 @@ function stack(e: Emit): void {
     if (kind <= 1) asm.bytes(0x50 | random.below(8));
     else if (kind === 2) popTo(e);
     else if (kind === 3) asm.bytes(0x6a, random.below(256));
-    else if (kind === 4) asm.bytes(0x9c); // pushf
-    else if (kind === 5) e.regAt([0xff], 6, dataAddress(e, 8), false); // push [mem]
+    else if (kind === 4)
+      asm.bytes(0x9c); // pushf
+    else if (kind === 5)
+      e.regAt([0xff], 6, dataAddress(e, 8), false); // push [mem]
     else frame(e);
   }
 }
@@ -170,18 +176,21 @@ function frame(e: Emit): void {
 function fault(e: Emit): void {
   const { asm, random } = e;
   const kind = random.below(e.long ? 8 : 7);
-  if (kind === 0) asm.bytes(0x0f, 0x0b); // ud2
+  if (kind === 0)
+    asm.bytes(0x0f, 0x0b); // ud2
   else if (kind === 1) asm.bytes(0xcc);
   else if (kind === 2) {
     e.regReg(0x31, REG.DX, REG.DX, false);
     e.regAt([0xf7], random.pick([6, 7]), random.pick(e.o.places.data), random.once(2)); // div, idiv
   } else if (kind === 3) e.regAt([0x8b], e.freeRegister(), random.pick(e.o.places.absent) + random.below(PAGE), false);
   else if (kind === 4) e.regAt([0x01], random.below(8), random.pick(e.o.places.readonly) + random.below(PAGE - 8));
-  else if (kind === 5) asm.bytes(0xcd, random.below(32)); // int n
-  else if (kind === 6) asm.bytes(0xfb); // sti: #GP above IOPL
+  else if (kind === 5)
+    asm.bytes(0xcd, random.below(32)); // int n
+  else if (kind === 6)
+    asm.bytes(0xfb); // sti: #GP above IOPL
   else {
     const reg = e.freeRegister();
-    e.movImm(reg, 0x8000_0000_0000n + random.u64() % 0x1000n);
+    e.movImm(reg, 0x8000_0000_0000n + (random.u64() % 0x1000n));
     e.regMem([0x8b], e.freeRegister(), reg);
   }
 }

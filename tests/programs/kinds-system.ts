@@ -3,18 +3,23 @@
 import { Label } from './assembler.ts';
 import { type Emit, type Node, REG } from './emit.ts';
 import { SERVICE } from './events.ts';
-import type { Piece } from './kinds-control.ts';
 import { SELECTOR } from './kernel.ts';
+import type { Piece } from './kinds-control.ts';
 import { ALIAS, PAGE } from './places.ts';
 import { randomInsn } from './straight.ts';
 
 /** The program asks for a change of its address space. */
-const service: Piece = (e) => e.asm.bytes(0xcd, SERVICE);
+function service(e: Emit): void {
+  e.asm.bytes(0xcd, SERVICE);
+}
 
 /** The program changes a table entry of its own and invalidates it. */
 function pageTable(e: Emit): void {
   const { asm, random } = e;
-  if (e.o.cpl !== 0) return service(e, NOTHING);
+  if (e.o.cpl !== 0) {
+    service(e);
+    return;
+  }
   const page = random.pick(e.o.places.pages.filter((p) => p.use !== 'stack'));
   const at = page.at + (random.once(4) ? ALIAS : 0);
   const bit = random.pick([1, 2, 2]);
@@ -23,8 +28,6 @@ function pageTable(e: Emit): void {
   if (random.once(4)) reloadCr3(e);
   else e.regAt([0x0f, 0x01], 7, at + random.below(PAGE), false); // invlpg
 }
-const NOTHING: Node = { kind: 'none', seed: 0, children: [] };
-
 function reloadCr3(e: Emit): void {
   if ((e.reserved >> REG.AX) & 1) return;
   e.asm.bytes(0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8); // mov eax, cr3; mov cr3, eax
@@ -56,17 +59,24 @@ function trapFlag(e: Emit, node: Node): void {
 function interrupts(e: Emit): void {
   const { asm, random } = e;
   const kind = random.below(5);
-  if (kind === 0) asm.bytes(0xfb); // sti
-  else if (kind === 1) asm.bytes(0xfa, 0x90, 0xfb); // cli; nop; sti
-  else if (kind === 2) asm.bytes(0x9c, 0xfa, 0x90, 0x9d); // pushf; cli; nop; popf
-  else if (kind === 3) asm.bytes(0xfb, 0xf4); // sti; hlt
+  if (kind === 0)
+    asm.bytes(0xfb); // sti
+  else if (kind === 1)
+    asm.bytes(0xfa, 0x90, 0xfb); // cli; nop; sti
+  else if (kind === 2)
+    asm.bytes(0x9c, 0xfa, 0x90, 0x9d); // pushf; cli; nop; popf
+  else if (kind === 3)
+    asm.bytes(0xfb, 0xf4); // sti; hlt
   else asm.bytes(0xfa);
 }
 
 /** SYSCALL in 64-bit user code, SYSENTER in 32-bit user code. */
 function systemCall(e: Emit): void {
   const { asm } = e;
-  if (e.o.cpl !== 3) return service(e, NOTHING);
+  if (e.o.cpl !== 3) {
+    service(e);
+    return;
+  }
   if (e.long) {
     if (e.reserved & (1 << REG.CX)) return;
     asm.bytes(0x0f, 0x05);
@@ -84,7 +94,7 @@ function ports(e: Emit): void {
   const { asm, random } = e;
   const port = 0x60 + random.below(8);
   const kind = random.below(6);
-  if (kind <= 1) asm.bytes(0xe6 | (random.below(2)), port);
+  if (kind <= 1) asm.bytes(0xe6 | random.below(2), port);
   else if (kind === 2 && !(e.reserved & 1)) asm.bytes(0xe4 | random.below(2), port);
   else if (kind === 3 && !(e.reserved & 4)) {
     e.movImm(REG.DX, BigInt(port));
@@ -130,11 +140,13 @@ function segments(e: Emit): void {
   if (e.reserved & 1) return;
   if (e.long) {
     const kind = random.below(4);
-    if (kind === 0 && e.o.cpl === 0) asm.bytes(0x0f, 0x01, 0xf8); // swapgs
-    else if (kind <= 1) asm.bytes(0xf3, 0x48, 0x0f, 0xae, 0xc0 | random.below(2) * 8); // rdfsbase, rdgsbase rax
+    if (kind === 0 && e.o.cpl === 0)
+      asm.bytes(0x0f, 0x01, 0xf8); // swapgs
+    else if (kind <= 1)
+      asm.bytes(0xf3, 0x48, 0x0f, 0xae, 0xc0 | (random.below(2) * 8)); // rdfsbase, rdgsbase rax
     else {
       e.movImm(REG.AX, BigInt(e.o.extraBases[kind & 1]!));
-      asm.bytes(0xf3, 0x48, 0x0f, 0xae, 0xd0 | (kind & 1) * 8); // wrfsbase, wrgsbase
+      asm.bytes(0xf3, 0x48, 0x0f, 0xae, 0xd0 | ((kind & 1) * 8)); // wrfsbase, wrgsbase
     }
     return;
   }

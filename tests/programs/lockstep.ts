@@ -10,7 +10,7 @@ import { Random } from '../isa/random.ts';
 import { REG } from './emit.ts';
 import { Machine } from './machine.ts';
 import { Program, type Spec } from './program.ts';
-import { same, stateDifferences } from './state.ts';
+import { distance, same, stateDifferences } from './state.ts';
 
 /** A way to force an engine through its rare paths. */
 export interface ForcedMode {
@@ -27,7 +27,8 @@ export interface ForcedMode {
 
 const FIRST = { engine: 'bt', hotThreshold: 1 } as const;
 export const FORCED_MODES: readonly ForcedMode[] = [
-  { name: 'interpreter', vcpu: {}, slice: 60 },
+  // The interpreter's own chains against one instruction at a time.
+  { name: 'chains', vcpu: {}, slice: 60 },
   { name: 'first-execution', vcpu: FIRST, slice: 12 },
   { name: 'tiny-regions', vcpu: { ...FIRST, translatorLimits: { maxInsns: 3, maxBlocks: 2 } }, slice: 12 },
   { name: 'tiny-tlb', vcpu: FIRST, far: true, slice: 40, flush: 4 },
@@ -179,18 +180,20 @@ export class Lockstep {
   private catchUp(exit: string, slice: number): void {
     const { tested, reference } = this;
     this.trail = [];
-    let nearest: { readonly differences: readonly string[]; readonly step: number } | undefined;
+    let nearest: { readonly count: number; readonly differences: readonly string[]; readonly step: number } | undefined;
     const rip = tested.get64('rip');
     for (let n = 0; n < slice + SLACK; n++) {
       if (reference.get64('rip') === rip) {
         if (same(reference, tested)) return;
-        const differences = stateDifferences(reference, tested);
-        if (!nearest || differences.length < nearest.differences.length) nearest = { differences, step: n };
+        const count = distance(reference, tested);
+        if (!nearest || count < nearest.count) {
+          nearest = { count, differences: stateDifferences(reference, tested, count === 0), step: n };
+        }
       }
       if (!this.step()) break;
     }
     if (same(reference, tested)) return;
-    nearest ??= { differences: [`rip 0x${rip.toString(16)} is never reached (exit ${exit})`], step: TRAIL };
+    nearest ??= { count: 0, differences: [`rip 0x${rip.toString(16)} is never reached (exit ${exit})`], step: TRAIL };
     throw new Different(this.report(nearest.differences, nearest.step));
   }
 

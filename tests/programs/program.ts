@@ -127,7 +127,12 @@ export class Program {
     this.cleanPages = random.once(4);
     this.cr0 = (random.once(8) ? CR0.AM : 0) | 0;
     const g = this.places.code[0]!;
-    const e = new Emit(new Assembler(this.places.code, this.drawStart(g.at, random)), this.surroundings(), random, write);
+    const e = new Emit(
+      new Assembler(this.places.code, this.drawStart(g.at, random)),
+      this.surroundings(),
+      random,
+      write,
+    );
     this.start = e.asm.at;
     this.functionsAt = this.emit(e, spec);
     e.asm.resolve(e.end);
@@ -157,8 +162,7 @@ export class Program {
       dataBase: this.dataBase,
       safeStack: cpl === 3 || (this.ist && mode !== 'legacy'),
       extraBases: mode === 'long' ? [this.oddData, this.oddCode] : [this.dataBase, this.dataBase],
-      entryOf: (page) =>
-        places.tables + tables.indexOf(Math.floor(page / span)) * PAGE + ((page % span) / PAGE) * size,
+      entryOf: (page) => places.tables + tables.indexOf(Math.floor(page / span)) * PAGE + ((page % span) / PAGE) * size,
     };
   }
 

@@ -1,6 +1,7 @@
 // The architectural state of a machine's vCPU, compared word by word.
 import { CPU, CPU_FIELDS } from '../../src/isa/layout.ts';
 import type { Machine } from './machine.ts';
+import { PAGE } from './places.ts';
 
 /** Fields that are the engine's own: caches, working storage, counters, what follows from other fields. */
 const INTERNAL =
@@ -54,6 +55,14 @@ function sameRegisters(a: Machine, b: Machine): boolean {
   return arithmeticFlags(a) === arithmeticFlags(b);
 }
 
+/** Words of registers that differ. */
+export function distance(a: Machine, b: Machine): number {
+  const [x, y] = [words(a), words(b)];
+  let n = 0;
+  for (let i = 0; i < WORDS.length; i++) if (x[WORDS[i]!] !== y[WORDS[i]!]) n++;
+  return n;
+}
+
 /** Whether the whole state is the same: registers, memory, what the board was told. */
 export function same(a: Machine, b: Machine): boolean {
   return (
@@ -67,11 +76,13 @@ export function same(a: Machine, b: Machine): boolean {
 
 const hex = (m: Machine, at: number, words_: number): string => {
   const bytes = m.bytes.slice(m.vcpu.cpu + at * 4, m.vcpu.cpu + (at + words_) * 4);
-  return Buffer.from(bytes.reverse()).toString('hex').replace(/^0+(?=.)/, '');
+  return Buffer.from(bytes.reverse())
+    .toString('hex')
+    .replace(/^0+(?=.)/, '');
 };
 
-/** What differs between two states, as texts: `a` is what is expected. */
-export function stateDifferences(a: Machine, b: Machine): string[] {
+/** What differs between two states, as texts: `a` is what is expected. Memory only if asked: it takes long. */
+export function stateDifferences(a: Machine, b: Machine, memory: boolean): string[] {
   const list: string[] = [];
   for (const p of PARTS) {
     const unit = p.name === 'gpr' || p.name === 'dr' || p.name === 'seg_base' ? 2 : p.name === 'ymm' ? 8 : p.words;
@@ -87,7 +98,7 @@ export function stateDifferences(a: Machine, b: Machine): string[] {
   }
   const [x, y] = [arithmeticFlags(a), arithmeticFlags(b)];
   if (x !== y) list.push(`flags ${x.toString(16)} expected, got ${y.toString(16)}`);
-  list.push(...memoryDifferences(a, b));
+  if (memory) list.push(...memoryDifferences(a, b));
   const log = a.log.findIndex((v, i) => v !== b.log[i]);
   if (log >= 0 || a.log.length !== b.log.length) list.push(`board: ${a.log.length} and ${b.log.length}, first ${log}`);
   return list;
@@ -96,8 +107,11 @@ export function stateDifferences(a: Machine, b: Machine): string[] {
 function memoryDifferences(a: Machine, b: Machine): string[] {
   const [x, y] = [a.used, b.used];
   const list: string[] = [];
-  for (let i = 0; i < Math.max(x.length, y.length) && list.length < 4; i++) {
-    if (x[i] !== y[i]) list.push(`gpa 0x${i.toString(16)} ${x[i]?.toString(16)} expected, got ${y[i]?.toString(16)}`);
+  if (x.length !== y.length) list.push(`${x.length} bytes in use expected, got ${y.length}`);
+  for (let i = 0; i < x.length && list.length < 4; i++) {
+    if (i % PAGE === 0 && Buffer.compare(x.subarray(i, i + PAGE), y.subarray(i, i + PAGE)) === 0) i += PAGE - 1;
+    else if (x[i] !== y[i])
+      list.push(`gpa 0x${i.toString(16)} ${x[i]?.toString(16)} expected, got ${y[i]?.toString(16)}`);
   }
   return list;
 }

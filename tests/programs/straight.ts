@@ -59,7 +59,7 @@ export function dataAddress(e: Emit, bytes: number): number {
   const { places } = e.o;
   const kind = random.below(64);
   const inPage = (page: number): number => page + random.below(PAGE - bytes);
-  if (kind === 0) return places.device + (random.below(PAGE / 8 - 8) * 8);
+  if (kind === 0) return places.device + random.below(PAGE / 8 - 8) * 8;
   if (kind === 1) return inPage(random.pick(places.absent));
   if (kind === 2) return inPage(random.pick(places.readonly));
   if (kind === 3) return random.pick(places.absent) - random.below(bytes + 1);

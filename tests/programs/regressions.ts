@@ -1,0 +1,9 @@
+// Programs that once showed a mismatch, reduced: every forced mode runs them.
+export interface Regression {
+  /** What was wrong. */
+  readonly what: string;
+  /** As `specText` writes it. */
+  readonly spec: string;
+}
+
+export const REGRESSIONS: readonly Regression[] = [];
