@@ -4,7 +4,7 @@
  */
 import type { Decoder } from '../isa/decoder.ts';
 import type { Insn } from '../isa/insn.ts';
-import { CODE_PAGE, CPU, EXC, ITLB, ITLB_CTX_NEVER, P2M, REC } from '../isa/layout.ts';
+import { CODE_PAGE, CPU, EXC, ITLB_CTX_NEVER, P2M, REC } from '../isa/layout.ts';
 import type { Row } from '../isa/row.ts';
 import { SPECIAL } from './interp/special.ts';
 import { recordsFor, writeInsn, writeSpecial } from './lower.ts';
@@ -110,11 +110,7 @@ export class DecodeCache {
   }
 
   private fillItlb(cpu: number, linear: bigint, frame: number, page: number): void {
-    const v = this.view;
-    const entry = cpu + ITLB.OFFSET + Number((linear >> 12n) & BigInt(ITLB.ENTRIES - 1)) * ITLB.ENTRY_SIZE;
-    v.setBigUint64(entry + ITLB.TAG, (linear & ~0xfffn) | BigInt(this.u32(cpu + CPU.itlb_ctx!)), true);
-    v.setUint32(entry + ITLB.PAGE, page, true);
-    v.setUint32(entry + ITLB.FRAME, frame | this.u32(cpu + CPU.exec_global!), true);
+    this.o.runtime.itlb_fill(cpu, BigInt.asIntN(64, linear), frame, page, this.u32(cpu + CPU.exec_global!));
   }
 
   private fault(cpu: number, vector: number, error: number): number {

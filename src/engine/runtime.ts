@@ -15,6 +15,8 @@ export interface RuntimeExports {
   deliver_nmi(cpu: number): number;
   raise(cpu: number, vector: number, error: number): number;
   flush_all(cpu: number): void;
+  /** Enters a page into the instruction TLB; `global`: the field exec_global after exec_translate. */
+  itlb_fill(cpu: number, linear: bigint, frame: number, page: number, global: number): void;
   code_init(map: number, pages: number, pagesEnd: number, records: number, end: number, resync: number): void;
   code_page(frame: number, mode: number): number;
   code_records(page: number, count: number): number;

@@ -26,6 +26,11 @@ export const SEG = { es: 0, cs: 1, ss: 2, ds: 3, fs: 4, gs: 5, ldtr: 6, tr: 7 } 
 /** General-purpose registers in encoding order. */
 export const GPR_NAMES = 'rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15'.split(' ');
 
+/** PCIDs whose translations are kept at a time. */
+const TLB_SPACES = 8;
+/** Data TLBs: one for each access context, and a user's for each further address space. */
+const TLB_TABLES = 4 + TLB_SPACES - 1;
+
 const FIELDS: readonly FieldSpec[] = [
   field('gpr', 'u64', 'rax..r15 in encoding order', 16),
   field('zero', 'u64', 'always 0: the base or index that an address does not have'),
@@ -136,8 +141,25 @@ const FIELDS: readonly FieldSpec[] = [
   field('vcpu_id', 'u32', 'index of this vCPU; the initial APIC id'),
   field('phys_mask', 'u64', 'valid physical address bits of this CPU model'),
   field('a20_mask', 'u64', 'AND-ed to every gpa: ~0, or ~(1 << 20) with A20 masked'),
-  field('tlb_large', 'u64', 'filter of 4 MiB regions from which a page above 4 KiB is in a TLB: bit (va >> 22) & 63'),
+  // The TLBs (runtime/tlb, runtime/stlb, runtime/spaces).
+  field('tlb_user', 'u32', 'address of the user data TLB of the current address space (absolute)'),
   field('tlb_used', 'u32', 'bit i set: data TLB i was filled since its last whole flush'),
+  field('tlb_logged', 'u32', 'fills of each data TLB since it was last emptied of what is not global', TLB_TABLES),
+  field('tlb_user_global', 'u32', 'non-zero: a user data TLB was given a global page since the last whole flush'),
+  field('tlb_huge', 'u64', 'filter of 1 GiB regions from which a 1 GiB page is in a TLB: bit (va >> 30) & 63'),
+  field('stlb_tag', 'u32', 'low bits of second-level TLB tags of the current address space'),
+  field('stlb_global', 'u32', 'low bits of second-level TLB tags of global pages'),
+  field('stlb_next_tag', 'u32', 'next value for the two above that is free; 0 before the first whole flush'),
+  field('stlb_has', 'u32', 'what kinds of pages are in the second-level TLB (runtime/stlb)'),
+  field('stlb_victim', 'u32', 'counts replacements in the second-level TLB: its low bits choose the way'),
+  field('itlb_logged', 'u32', 'instruction TLB entries of supervisor pages that are not global, filled since a flush'),
+  field('itlb_next_id', 'u32', 'next free address-space number of the instruction TLB'),
+  field('space', 'u32', 'current address space: an index of the next four fields'),
+  field('space_pcid', 'u32', 'PCID of each address space; all ones: none', TLB_SPACES),
+  field('space_tag', 'u32', 'stlb_tag of each address space', TLB_SPACES),
+  field('space_itlb', 'u32', 'address-space number of each in instruction TLB tags', TLB_SPACES),
+  field('space_stamp', 'u32', 'space_clock when each address space was last entered', TLB_SPACES),
+  field('space_clock', 'u32', 'counts switches of the address space'),
   field('exec_global', 'u32', 'ITLB_GLOBAL if the page that exec_translate found last is global, else 0'),
   field('watched', 'u32', 'non-zero: a data breakpoint is enabled in dr7'),
   field('cow_spare', 'u32', 'address of the first spare frame for breaking COW (its first u32: the next one), or 0'),
@@ -146,6 +168,7 @@ const FIELDS: readonly FieldSpec[] = [
   // Counters for --log and stat.
   field('n_delivered', 'u32', 'exceptions and interrupts delivered: tells whether an instruction completed'),
   field('n_tlb_miss', 'u64', 'data TLB fills'),
+  field('n_walk', 'u64', 'guest page walks: what the second-level TLB did not know'),
   field('n_itlb_miss', 'u64', 'instruction TLB fills'),
   field('n_slow', 'u64', 'memory accesses that took the slow path although mapped'),
   field('n_smc', 'u64', 'code pages invalidated by writes'),
@@ -189,16 +212,17 @@ export function cpuField(name: string, index = 0): number {
 
 /**
  * Software TLBs, at fixed offsets behind the state. A data entry is 32 bytes:
- *   +0  u64 tag for reads: linear page address, or 1 when invalid
+ *   +0  u64 tag for reads: linear page address, or all ones when invalid
  *   +8  u64 tag for writes: the same, valid only if a store may go straight to memory
  *   +16 u32 addend: host address = low 32 bits of the linear address + addend
  *   +20 u32 gpa frame number
  *   +24 u64 page size mask and global flag (see runtime/tlb)
  * An access of n bytes hits when tag == (va + n - 1) & ~0xfff, so a page-crossing access misses.
- * One table per access context, because permissions differ.
+ * One table per access context, because permissions differ; users have one for each address space (PCID) that is kept:
+ * table CTX_USER is that of address space 0, table CONTEXTS + i - 1 that of address space i.
  */
 export const TLB = {
-  ENTRIES: 512,
+  ENTRIES: 1024,
   ENTRY_SIZE: 32,
   TAG_READ: 0,
   TAG_WRITE: 8,
@@ -211,6 +235,8 @@ export const TLB = {
   CTX_USER: 1,
   CTX_SUPERVISOR_AC: 2,
   CTX_CHECKED: 3,
+  SPACES: TLB_SPACES,
+  TABLES: TLB_TABLES,
   /** Offset of the first table from `cpu`. */
   OFFSET: 0x4000,
 } as const;
@@ -228,7 +254,7 @@ export const ITLB = {
   TAG: 0,
   PAGE: 8,
   FRAME: 12,
-  OFFSET: TLB.OFFSET + 4 * TLB_BYTES,
+  OFFSET: TLB.OFFSET + TLB.TABLES * TLB_BYTES,
 } as const;
 
 /**
@@ -237,19 +263,49 @@ export const ITLB = {
  */
 export const HOT = { OFFSET: ITLB.OFFSET + ITLB.ENTRIES * ITLB.ENTRY_SIZE, ENTRIES: 16384 } as const;
 
+/**
+ * Second-level TLB, in sets of four entries of 16 bytes; a second table like it has 2 MiB parts of larger pages:
+ *   +0 u64 tag: linear address of the page (of the 2 MiB) | stlb_tag or stlb_global
+ *   +8 u64 gpa of the page (of the 2 MiB) | rights and size (see runtime/walk)
+ */
+export const STLB = {
+  SETS: 4096,
+  LARGE_SETS: 256,
+  WAYS: 4,
+  ENTRY_SIZE: 16,
+  TAG: 0,
+  PAGE: 8,
+  OFFSET: HOT.OFFSET + HOT.ENTRIES * 2,
+} as const;
+const STLB_SET = STLB.WAYS * STLB.ENTRY_SIZE;
+export const STLB_LARGE_OFFSET = STLB.OFFSET + STLB.SETS * STLB_SET;
+
+/** For each data TLB: u16 indices of the entries filled since it was last emptied of what is not global. */
+export const TLB_LOG = { OFFSET: STLB_LARGE_OFFSET + STLB.LARGE_SETS * STLB_SET, ENTRIES: 256 } as const;
+/** The same for supervisor pages in the instruction TLB. */
+export const ITLB_LOG_OFFSET = TLB_LOG.OFFSET + TLB.TABLES * TLB_LOG.ENTRIES * 2;
+/** Filter of 2 MiB regions, a bit each by number modulo BITS, from which a page above 4 KiB is in a TLB. */
+export const TLB_LARGE = { OFFSET: ITLB_LOG_OFFSET + TLB_LOG.ENTRIES * 2, BITS: 4096 } as const;
+/** Filter of frames, a bit each by number modulo BITS, to which a data TLB gives the right to write. */
+export const TLB_WRITTEN = { OFFSET: TLB_LARGE.OFFSET + TLB_LARGE.BITS / 8, BITS: 65536 } as const;
+
 /** Bytes from one vCPU's state to the next. */
-export const VCPU_STRIDE = Math.ceil((HOT.OFFSET + HOT.ENTRIES * 2) / 0x10000) * 0x10000;
+export const VCPU_STRIDE = Math.ceil((TLB_WRITTEN.OFFSET + TLB_WRITTEN.BITS / 8) / 0x10000) * 0x10000;
 
 /** OR-ed to the frame number of an instruction TLB entry that a CR3 load keeps. */
 export const ITLB_GLOBAL = 0x80000000;
 
 /**
  * itlb_ctx: bit 0 user (cpl 3), bits 1-3 MODE_* shifted, bit 4 never matches (EFLAGS.TF or an instruction breakpoint
- * is set: every fetch is looked at). Fits below the page offset.
+ * is set: every fetch is looked at), bits 5-11 with bit 0 the number of the address space (space_itlb): supervisor
+ * pages are mostly global, so their entries have none and a switch of the address space drops those that are not.
  */
 export const ITLB_CTX_NEVER = 16;
 export const ITLB_CTX_USER = 1;
 export const ITLB_CTX_MODE_SHIFT = 1;
+export const ITLB_CTX_SPACE_SHIFT = 5;
+/** Address-space numbers of the instruction TLB are below this. */
+export const ITLB_SPACE_IDS = 128;
 
 /** `mode`: bits 0-1 code size (0 = 16, 1 = 32, 2 = 64), bit 2 stack is 32-bit (SS.B), unused in 64-bit mode. */
 export const MODE_CODE16 = 0;

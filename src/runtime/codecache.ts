@@ -22,11 +22,7 @@ import {
   CPU_RIP,
   CPU_SEG_LIMIT,
   ITLB_CTX_NEVER,
-  ITLB_ENTRIES,
-  ITLB_ENTRY_SIZE,
   ITLB_FRAME,
-  ITLB_OFFSET,
-  ITLB_PAGE,
   ITLB_TAG,
   MODE_CODE64,
   P2M_CODE,
@@ -35,14 +31,10 @@ import {
   REC_OFFSET,
   REC_SIZE,
   SEG_CS,
-  TLB_CONTEXTS,
-  TLB_ENTRIES,
-  TLB_ENTRY_SIZE,
-  TLB_FRAME,
-  TLB_OFFSET,
-  TLB_TAG_WRITE,
 } from './gen/layout';
+import { itlb_entry, itlb_fill } from './itlb';
 import { exec_translate } from './mmu';
+import { tlb_protect_frame } from './tlb';
 
 /** Granules of 64 bytes, one bit each in CODE_PAGE.GRANULES. */
 const GRANULE_SHIFT: u32 = 6;
@@ -113,10 +105,7 @@ export function fetch_record(cpu: u32): u32 {
   if (gpa >> 12 >= <u64>load<u32>(cpu + CPU_P2M_FRAMES)) return 0;
   const page = known_page(frame, mode);
   if (page == 0) return 0;
-  const entry = cpu + ITLB_OFFSET + (<u32>(linear >> 12) & (ITLB_ENTRIES - 1)) * ITLB_ENTRY_SIZE;
-  store<u64>(entry + ITLB_TAG, (linear & ~(<u64>0xfff)) | ctx);
-  store<u32>(entry + ITLB_PAGE, page);
-  store<u32>(entry + ITLB_FRAME, frame | load<u32>(cpu + CPU_EXEC_GLOBAL));
+  itlb_fill(cpu, linear, frame, page, load<u32>(cpu + CPU_EXEC_GLOBAL));
   return load<u32>(page + CODE_PAGE_ENTRY + (within << 2));
 }
 
@@ -146,16 +135,7 @@ export function code_mark(cpu: u32, page: u32, from: u32, to: u32): void {
   const p2m = load<u32>(entry);
   if (p2m & P2M_CODE) return;
   store<u32>(entry, p2m | P2M_CODE);
-  revoke_write(cpu, frame);
-}
-
-/** Takes the right to write straight to a frame out of every data TLB. */
-function revoke_write(cpu: u32, frame: u32): void {
-  let entry = cpu + TLB_OFFSET;
-  for (let i: u32 = 0; i < TLB_ENTRIES * TLB_CONTEXTS; i++) {
-    if (load<u32>(entry + TLB_FRAME) == frame) store<u64>(entry + TLB_TAG_WRITE, 1);
-    entry += TLB_ENTRY_SIZE;
-  }
+  tlb_protect_frame(cpu, frame);
 }
 
 /** A store of `size` bytes at `offset` of a frame that holds decoded code: drops what it changes. */
@@ -214,7 +194,7 @@ export function straddle_holds(cpu: u32, rec: u32): u32 {
   const start =
     (load<u64>(cpu + CPU_PAGE_BASE) + load<u64>(cpu + CPU_CODE_BASE) + 4096) & load<u64>(cpu + CPU_CODE_MASK);
   const linear = start & ~(<u64>0xfff);
-  const entry = cpu + ITLB_OFFSET + (<u32>(linear >> 12) & (ITLB_ENTRIES - 1)) * ITLB_ENTRY_SIZE;
+  const entry = itlb_entry(cpu, linear);
   if (load<u64>(entry + ITLB_TAG) == (linear | load<u32>(cpu + CPU_ITLB_CTX))) {
     const host = load<u32>(load<u32>(cpu + CPU_P2M) + (load<u32>(entry + ITLB_FRAME) << 2)) & ~(<u32>0xfff);
     const count = <u32>load<u16>(rec + REC_A);

@@ -48,6 +48,7 @@ import {
   EXC_UD,
   SEG_CS,
 } from './gen/layout';
+import { enter_space, flush_all } from './spaces';
 import {
   check_privilege,
   cpl,
@@ -64,7 +65,6 @@ import {
   set_gpr,
   update_context,
 } from './state';
-import { flush_all, flush_non_global } from './tlb';
 import { state_in_use } from './xsave';
 
 const CR0_BITS: u32 = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
@@ -174,16 +174,19 @@ function write_cr0(cpu: u32, value: u64): u32 {
 
 function write_cr3(cpu: u32, value: u64): u32 {
   let cr3 = value;
+  let keep = false;
   if (long_mode(cpu)) {
-    if (cr4(cpu) & CR4_PCIDE) cr3 &= ~CR3_NO_FLUSH;
+    if (cr4(cpu) & CR4_PCIDE) {
+      keep = (value & CR3_NO_FLUSH) != 0;
+      cr3 &= ~CR3_NO_FLUSH;
+    }
     if (cr3 & ~load<u64>(cpu + CPU_PHYS_MASK) & ~(<u64>0xfff)) return raise(cpu, EXC_GP, 0);
   } else {
     cr3 &= 0xffffffff;
     if (cr0(cpu) & CR0_PG && cr4(cpu) & CR4_PAE && load_pdptes(cpu, cr3)) return raise(cpu, EXC_GP, 0);
   }
   store<u64>(cpu + CPU_CR3, cr3);
-  // The TLBs have no PCID tags, so "no flush" cannot be honoured: entries of another PCID would be seen.
-  flush_non_global(cpu);
+  enter_space(cpu, keep);
   return 0;
 }
 
@@ -191,7 +194,7 @@ function write_cr3(cpu: u32, value: u64): u32 {
 export function load_task_cr3(cpu: u32, value: u32): u32 {
   const bad = cr4(cpu) & CR4_PAE ? load_pdptes(cpu, value) : 0;
   store<u64>(cpu + CPU_CR3, value);
-  flush_non_global(cpu);
+  enter_space(cpu, false);
   return bad;
 }
 

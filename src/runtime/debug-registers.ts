@@ -2,7 +2,7 @@
 
 import { CPU_DR, CPU_EXC_DR6, CPU_SCRATCH, CR4_DE, EXC_DB, EXC_GP, EXC_UD } from './gen/layout';
 import { check_privilege, cr4, raise, update_context } from './state';
-import { flush_page } from './tlb';
+import { tlb_forget } from './tlb';
 
 /** DR6: bits 4-11 and 16-31 read as 1, bit 12 as 0; the rest can be written (bit 16, RTM, is fixed here). */
 export const DR6_FIXED: u64 = 0xffff0ff0;
@@ -48,9 +48,9 @@ export function write_dr(cpu: u32, n: u32, value: u64): u32 {
   if (r == 7) v = (value & DR7_WRITABLE) | DR7_FIXED;
   store<u64>(cpu + CPU_DR + r * 8, v);
   // What a breakpoint covers must leave the TLBs.
-  if (r < 4) flush_page(cpu, v);
+  if (r < 4) tlb_forget(cpu, v);
   if (r == 7) {
-    for (let i: u32 = 0; i < 4; i++) flush_page(cpu, load<u64>(cpu + CPU_DR + i * 8));
+    for (let i: u32 = 0; i < 4; i++) tlb_forget(cpu, load<u64>(cpu + CPU_DR + i * 8));
     update_context(cpu);
   }
   return 0;

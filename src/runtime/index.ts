@@ -29,6 +29,7 @@ export { p2m_entry, phys_read, phys_write, prepare_store } from './frames';
 export { interrupt_return, software_interrupt } from './interrupts';
 // Ports.
 export { io_in, io_ins, io_out } from './io';
+export { itlb_fill } from './itlb';
 // Memory.
 export {
   exec_translate,
@@ -47,6 +48,7 @@ export { get_msr, read_msr, set_msr, write_msr } from './msr';
 export { init_signal, reset, set_state_done, startup_signal } from './reset';
 // Segments.
 export { load_far_segment, load_segment, long_check, seg_check } from './segments';
+export { flush_all, flush_non_global, flush_page } from './spaces';
 // Floating point and vectors.
 export * from './sse';
 export { raise, rflags, set_rflags, update_context } from './state';
@@ -71,7 +73,7 @@ export {
   vmcall,
   wbinvd,
 } from './system';
-export { flush_all, flush_non_global, flush_page, tlb_drop_frame, tlb_protect_frame } from './tlb';
+export { tlb_drop_frame, tlb_protect_frame } from './tlb';
 export { fp_check } from './units';
 export * from './x87';
 export { xrstor_area, xsave_area, xsave_check } from './xsave';

@@ -3,7 +3,7 @@
 // Each access gives an absolute host address at which the caller loads or stores: in RAM, or the bounce buffer in
 // the vCPU's state when the bytes are in two pages or not in RAM; mem_commit then carries the store out.
 
-import { a20, P2M_HOOKED, p2m_entry, phys_read, phys_write, prepare_store } from './frames';
+import { P2M_HOOKED, p2m_entry, phys_read, phys_write, prepare_store } from './frames';
 import {
   CPU_BOUNCE,
   CPU_BOUNCE_PA,
@@ -32,9 +32,11 @@ import {
   TLB_TAG_READ,
   TLB_TAG_WRITE,
 } from './gen/layout';
+import { forget_faulting } from './spaces';
 import { canonical, cpl, current_context, long_mode, must_wait, raise, raise_leave } from './state';
-import { note_page_size, tlb_entry, tlb_fill } from './tlb';
-import { ACCESS_AC, ACCESS_FETCH, ACCESS_USER, ACCESS_WRITE, walk, walk_error, walk_global, walk_gpa } from './walk';
+import { find, found_gpa, found_rights } from './stlb';
+import { tlb_entry, tlb_fill } from './tlb';
+import { ACCESS_AC, ACCESS_FETCH, ACCESS_USER, ACCESS_WRITE, RIGHT_GLOBAL, walk_error } from './walk';
 import { note_access } from './watch';
 
 /** Added to the size of an access through SS: a non-canonical address is then #SS, not #GP. */
@@ -59,7 +61,9 @@ export function set_delivering(on: bool): void {
   delivering = on;
 }
 
+/** Records #PF after a failed walk. */
 function page_fault(cpu: u32, va: u64): u32 {
+  forget_faulting(cpu, va);
   store<u64>(cpu + CPU_EXC_CR2, va);
   return raise(cpu, EXC_PF, walk_error);
 }
@@ -76,9 +80,9 @@ function translate(cpu: u32, va: u64, ctx: u32, write: bool): u32 {
   let access: u32 = write ? ACCESS_WRITE : 0;
   if (ctx == TLB_CTX_USER) access |= ACCESS_USER;
   else if (ctx == TLB_CTX_SUPERVISOR_AC) access |= ACCESS_AC;
-  if (!walk(cpu, va, access)) return page_fault(cpu, va);
-  const p2m = p2m_entry(cpu, walk_gpa);
-  t_gpa = walk_gpa;
+  if (!find(cpu, va, access)) return page_fault(cpu, va);
+  const p2m = p2m_entry(cpu, found_gpa);
+  t_gpa = found_gpa;
   t_flags = p2m;
   t_host = 0;
   if (p2m) {
@@ -275,14 +279,13 @@ export function exec_translate(cpu: u32, address: u64): u64 {
     raise(cpu, EXC_GP, 0);
     return ~(<u64>0);
   }
-  if (!walk(cpu, va, ACCESS_FETCH | (cpl(cpu) == 3 ? ACCESS_USER : 0))) {
+  if (!find(cpu, va, ACCESS_FETCH | (cpl(cpu) == 3 ? ACCESS_USER : 0))) {
     page_fault(cpu, va);
     return ~(<u64>0);
   }
-  store<u32>(cpu + CPU_EXEC_GLOBAL, walk_global ? ITLB_GLOBAL : 0);
+  store<u32>(cpu + CPU_EXEC_GLOBAL, found_rights & RIGHT_GLOBAL ? ITLB_GLOBAL : 0);
   store<u64>(cpu + CPU_N_ITLB_MISS, load<u64>(cpu + CPU_N_ITLB_MISS) + 1);
-  note_page_size(cpu, va);
-  return walk_gpa;
+  return found_gpa;
 }
 
 /**

@@ -35,6 +35,7 @@ import {
   SEG_GS,
   STOP_TSC_WRITTEN,
 } from './gen/layout';
+import { flush_all } from './spaces';
 import {
   canonical,
   check_privilege,
@@ -48,7 +49,6 @@ import {
   set_gpr,
   update_context,
 } from './state';
-import { flush_all } from './tlb';
 
 const TSC: u32 = 0x10;
 const TSC_ADJUST: u32 = 0x3b;

@@ -56,8 +56,8 @@ import {
   SEG_TR,
 } from './gen/layout';
 import { ATTR_DATA } from './segments';
+import { flush_all } from './spaces';
 import { cr0, RDX, seg_attr, set_gpr, set_rflags, set_segment, update_context, v86_mode } from './state';
-import { flush_all } from './tlb';
 
 /** present, DPL 0, readable code, accessed. */
 const ATTR_CODE_RESET: u32 = 0x9b;

@@ -34,6 +34,7 @@ import {
   CPU_SSE_TRAP,
   CPU_STOP,
   CPU_TLB_PTR,
+  CPU_TLB_USER,
   CPU_XCR0,
   CR0_AM,
   CR0_EM,
@@ -61,12 +62,14 @@ import {
   SEG_CS,
   SEG_SS,
   TLB_BYTES,
+  TLB_CONTEXTS,
   TLB_CTX_CHECKED,
   TLB_CTX_SUPERVISOR,
   TLB_CTX_SUPERVISOR_AC,
   TLB_CTX_USER,
   TLB_OFFSET,
 } from './gen/layout';
+import { in_space } from './spaces';
 import { refresh_watched } from './watch';
 
 /** Register numbers. */
@@ -230,13 +233,16 @@ export function update_context(cpu: u32): void {
   refresh_watched(cpu);
   const mode = code_mode(cpu);
   store<u32>(cpu + CPU_MODE, mode);
-  store<u32>(cpu + CPU_TLB_PTR, cpu + TLB_OFFSET + access_context(cpu) * TLB_BYTES);
+  const ctx = access_context(cpu);
+  const table = ctx == TLB_CTX_USER ? load<u32>(cpu + CPU_TLB_USER) : cpu + TLB_OFFSET + ctx * TLB_BYTES;
+  store<u32>(cpu + CPU_TLB_PTR, table);
   const long = (mode & MODE_CODE64) != 0;
   store<u64>(cpu + CPU_CODE_BASE, long ? 0 : load<u64>(cpu + CPU_SEG_BASE + SEG_CS * 8));
   store<u64>(cpu + CPU_CODE_MASK, long ? ~(<u64>0) : 0xffffffff);
   const watched = load<u32>(cpu + CPU_EFLAGS) & EFLAGS_TF || load<u32>(cpu + CPU_DR + 7 * 8) & DR7_ENABLES;
   const user = cpl(cpu) == 3 ? ITLB_CTX_USER : 0;
-  store<u32>(cpu + CPU_ITLB_CTX, (mode << ITLB_CTX_MODE_SHIFT) | user | (watched ? ITLB_CTX_NEVER : 0));
+  const fetches = (mode << ITLB_CTX_MODE_SHIFT) | user | (watched ? ITLB_CTX_NEVER : 0);
+  store<u32>(cpu + CPU_ITLB_CTX, in_space(cpu, fetches));
   const unavailable = cr0(cpu) & (CR0_EM | CR0_TS);
   store<u32>(cpu + CPU_FPU_TRAP, unavailable | (load<u32>(cpu + CPU_FSW) & FSW_ES));
   store<u32>(cpu + CPU_SSE_TRAP, unavailable | (cr4(cpu) & CR4_OSFXSR ? 0 : 1));
@@ -245,5 +251,6 @@ export function update_context(cpu: u32): void {
 
 /** The access context in use, 0-3. */
 export function current_context(cpu: u32): u32 {
-  return (load<u32>(cpu + CPU_TLB_PTR) - cpu - TLB_OFFSET) / TLB_BYTES;
+  const table = (load<u32>(cpu + CPU_TLB_PTR) - cpu - TLB_OFFSET) / TLB_BYTES;
+  return table < TLB_CONTEXTS ? table : TLB_CTX_USER;
 }

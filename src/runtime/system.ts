@@ -3,7 +3,6 @@
 
 import { cpuid_query } from './env';
 import {
-  CPU_CR3,
   CPU_GDTR_BASE,
   CPU_GDTR_LIMIT,
   CPU_HALTED,
@@ -28,6 +27,7 @@ import {
   SEG_GS,
 } from './gen/layout';
 import { guest_tsc } from './msr';
+import { flush_all, flush_all_pcids, flush_page, flush_page_of, flush_pcid } from './spaces';
 import {
   canonical,
   check_privilege,
@@ -45,7 +45,6 @@ import {
   seg_base,
   set_gpr,
 } from './state';
-import { flush_all, flush_non_global, flush_page } from './tlb';
 
 /** LGDT and LIDT share their checks. */
 function check_table(cpu: u32, base: u64): u32 {
@@ -93,13 +92,10 @@ export function invpcid(cpu: u32, type: u32, low: u64, va: u64): u32 {
   if (type > INVPCID_ALL || low >> 12) return raise(cpu, EXC_GP, 0);
   if (type <= INVPCID_CONTEXT && low && !(cr4(cpu) & CR4_PCIDE)) return raise(cpu, EXC_GP, 0);
   if (type == INVPCID_ADDRESS && !canonical(va)) return raise(cpu, EXC_GP, 0);
-  const pcid: u64 = cr4(cpu) & CR4_PCIDE ? load<u64>(cpu + CPU_CR3) & 0xfff : 0;
-  // The TLBs hold only entries of the current PCID and global ones.
   if (type == INVPCID_ALL_GLOBAL) flush_all(cpu);
-  else if (type == INVPCID_ALL) flush_non_global(cpu);
-  else if (low != pcid) return 0;
-  else if (type == INVPCID_ADDRESS) flush_page(cpu, va);
-  else flush_non_global(cpu);
+  else if (type == INVPCID_ALL) flush_all_pcids(cpu);
+  else if (type == INVPCID_ADDRESS) flush_page_of(cpu, <u32>low, va);
+  else flush_pcid(cpu, <u32>low);
   return 0;
 }
 

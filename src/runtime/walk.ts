@@ -1,7 +1,7 @@
 // Guest page walks (SDM vol.3 chapter 4): no paging, 32-bit, PAE and 4-level. The result of the last walk is
 // left in globals; accessed and dirty bits are set only when the walk succeeds.
 
-import { a20, phys_load32, phys_load64, phys_or8 } from './frames';
+import { phys_load32, phys_load64, phys_or8 } from './frames';
 import {
   CPU_CR3,
   CPU_EFER,
@@ -30,14 +30,11 @@ export const ACCESS_AC: u32 = 0x100;
 const ERROR_P: u32 = 1;
 const ERROR_RSVD: u32 = 8;
 
-// Entry bits, the same in all formats: P 0, R/W 1, U/S 2, A 5, D 6, PS 7, G 8, XD 63.
+// Entry bits, the same in all formats: P 0, A 5, D 6, PS 7, XD 63.
 const PTE_P: u64 = 1;
-const PTE_RW: u64 = 2;
-const PTE_US: u64 = 4;
 const PTE_A: u32 = 0x20;
 const PTE_D: u32 = 0x40;
 const PTE_PS: u64 = 0x80;
-const PTE_G: u64 = 0x100;
 const PTE_XD: u64 = (<u64>1) << 63;
 
 const MASK_4K: u64 = ~(<u64>0xfff);
@@ -47,14 +44,23 @@ const MASK_1G: u64 = ~(<u64>0x3fffffff);
 /** Address field of a 64-bit entry. */
 const ADDRESS: u64 = 0x000ffffffffff000;
 
-/** gpa of the byte that was asked for, A20 applied. */
+// What a walk tells of a page beside its address, in bits 0-11. The first five mean what they mean in a table entry:
+// R/W and U/S of all entries together, D and G of the last (G only with CR4.PGE), and in bit 4 XD of any.
+export const RIGHT_WRITE: u32 = 2;
+export const RIGHT_USER: u32 = 4;
+export const RIGHT_NO_EXECUTE: u32 = 0x10;
+export const RIGHT_DIRTY: u32 = 0x40;
+export const RIGHT_GLOBAL: u32 = 0x100;
+/** Size of the page, SIZE_*. */
+export const SIZE_BITS: u32 = 0x600;
+export const SIZE_2M: u32 = 0x200;
+export const SIZE_4M: u32 = 0x400;
+export const SIZE_1G: u32 = 0x600;
+
+/** gpa of the byte that was asked for, before the A20 gate. */
 export let walk_gpa: u64 = 0;
-/** Mask of the page: linear addresses that agree under it are in the same page. */
-export let walk_mask: u64 = 0;
-/** A store in the same context may go straight to the page: it is writable there and its dirty bit is set. */
-export let walk_writable: bool = false;
-/** The page survives a CR3 load. */
-export let walk_global: bool = false;
+/** RIGHT_* and SIZE_* of its page. */
+export let walk_rights: u32 = 0;
 /** Page-fault error code after a failed walk. */
 export let walk_error: u32 = 0;
 
@@ -111,38 +117,59 @@ function set_bits(cpu: u32, at: u64, entry: u64, bits: u32): void {
   if ((<u32>entry & bits) != bits) phys_or8(cpu, at, bits);
 }
 
-/** Whether the rights of the page allow a write in this context, apart from its dirty bit. */
-function may_write(cpu: u32, access: u32): bool {
-  if (all_rights & PTE_RW) return true;
+/** Mask of a page: linear addresses that agree under it are in the same page. */
+export function page_mask(rights: u32): u64 {
+  const size = rights & SIZE_BITS;
+  if (size == 0) return MASK_4K;
+  if (size == SIZE_2M) return MASK_2M;
+  return size == SIZE_4M ? MASK_4M : MASK_1G;
+}
+
+/** Whether the rights of a page allow a write in this context, apart from its dirty bit. */
+export function may_write(cpu: u32, access: u32, rights: u32): bool {
+  if (rights & RIGHT_WRITE) return true;
   return !(access & ACCESS_USER) && !(cr0(cpu) & CR0_WP);
 }
 
 /** Access rights (SDM vol.3 4.6.1). */
-function allowed(cpu: u32, access: u32): bool {
-  const user_page = (all_rights & PTE_US) != 0;
+export function allowed(cpu: u32, access: u32, rights: u32): bool {
+  const user_page = (rights & RIGHT_USER) != 0;
   if (access & ACCESS_FETCH) {
-    if (any_xd & PTE_XD) return false;
+    if (rights & RIGHT_NO_EXECUTE) return false;
     if (access & ACCESS_USER) return user_page;
     return !(user_page && cr4(cpu) & CR4_SMEP);
   }
   if (access & ACCESS_USER) {
     if (!user_page) return false;
   } else if (user_page && cr4(cpu) & CR4_SMAP && !(access & ACCESS_AC)) return false;
-  return !(access & ACCESS_WRITE) || may_write(cpu, access);
+  return !(access & ACCESS_WRITE) || may_write(cpu, access, rights);
 }
 
-/** Checks the rights, sets accessed and dirty bits and leaves the result. `base` is the page's gpa. */
-function finish(cpu: u32, va: u64, access: u32, base: u64, mask: u64, leaf: u64): bool {
-  if (!allowed(cpu, access)) return fault(cpu, access, ERROR_P);
-  const leaf_bits = access & ACCESS_WRITE ? PTE_A | PTE_D : PTE_A;
+/** RIGHT_* of the entries that were passed, the last of which is `leaf`. */
+function rights_of(cpu: u32, leaf: u64): u32 {
+  let rights = <u32>all_rights & (RIGHT_WRITE | RIGHT_USER);
+  rights |= <u32>leaf & RIGHT_DIRTY;
+  if (any_xd & PTE_XD) rights |= RIGHT_NO_EXECUTE;
+  if (<u32>leaf & RIGHT_GLOBAL && cr4(cpu) & CR4_PGE) rights |= RIGHT_GLOBAL;
+  return rights;
+}
+
+/** Checks the rights, sets accessed and dirty bits and leaves the result. `base` is the gpa of the page. */
+function finish(cpu: u32, va: u64, access: u32, base: u64, size: u32, leaf: u64): bool {
+  let rights = rights_of(cpu, leaf) | size;
+  if (!allowed(cpu, access, rights)) return fault(cpu, access, ERROR_P);
+  let leaf_bits = PTE_A;
+  if (access & ACCESS_WRITE) {
+    leaf_bits |= PTE_D;
+    rights |= RIGHT_DIRTY;
+  }
   set_bits(cpu, at0, entry0, seen == 1 ? leaf_bits : PTE_A);
   if (seen > 1) set_bits(cpu, at1, entry1, seen == 2 ? leaf_bits : PTE_A);
   if (seen > 2) set_bits(cpu, at2, entry2, seen == 3 ? leaf_bits : PTE_A);
   if (seen > 3) set_bits(cpu, at3, entry3, leaf_bits);
-  walk_gpa = a20(cpu, (base & mask) | (va & ~mask));
-  walk_mask = mask;
-  walk_writable = may_write(cpu, access) && (access & ACCESS_WRITE || leaf & PTE_D);
-  walk_global = (leaf & PTE_G) != 0 && (cr4(cpu) & CR4_PGE) != 0;
+  const mask = page_mask(size);
+  walk_gpa = (base & mask) | (va & ~mask);
+  walk_rights = rights;
   return true;
 }
 
@@ -156,13 +183,13 @@ function walk_32(cpu: u32, va: u64, access: u32): bool {
     const high = (pde >> 13) & 0xff;
     const reserved: u64 = 0x200000 | (((~load<u64>(cpu + CPU_PHYS_MASK) >> 32) & 0xff) << 13);
     if (!pass(cpu, access, at_pde, pde, reserved)) return false;
-    return finish(cpu, va, access, (pde & 0xffc00000) | (high << 32), MASK_4M, pde);
+    return finish(cpu, va, access, (pde & 0xffc00000) | (high << 32), SIZE_4M, pde);
   }
   if (!pass(cpu, access, at_pde, pde, 0)) return false;
   const at_pte: u64 = (pde & 0xfffff000) + ((linear >> 12) & 0x3ff) * 4;
   const pte: u64 = phys_load32(cpu, at_pte);
   if (!pass(cpu, access, at_pte, pte, 0)) return false;
-  return finish(cpu, va, access, pte & 0xfffff000, MASK_4K, pte);
+  return finish(cpu, va, access, pte & 0xfffff000, 0, pte);
 }
 
 /** Bits reserved in every 64-bit entry: above the physical width, and XD unless EFER.NXE. `ignored`: software's. */
@@ -178,13 +205,13 @@ function walk_directory(cpu: u32, va: u64, access: u32, table: u64, reserved: u6
   const pde = phys_load64(cpu, at_pde);
   if (pde & PTE_PS) {
     if (!pass(cpu, access, at_pde, pde, reserved | 0x1fe000)) return false;
-    return finish(cpu, va, access, pde & ADDRESS, MASK_2M, pde);
+    return finish(cpu, va, access, pde & ADDRESS, SIZE_2M, pde);
   }
   if (!pass(cpu, access, at_pde, pde, reserved)) return false;
   const at_pte = (pde & ADDRESS) + ((va >> 12) & 0x1ff) * 8;
   const pte = phys_load64(cpu, at_pte);
   if (!pass(cpu, access, at_pte, pte, reserved)) return false;
-  return finish(cpu, va, access, pte & ADDRESS, MASK_4K, pte);
+  return finish(cpu, va, access, pte & ADDRESS, 0, pte);
 }
 
 /** PAE paging (SDM vol.3 4.4). The PDPTEs are registers that were checked when they were loaded. */
@@ -204,7 +231,7 @@ function walk_4level(cpu: u32, va: u64, access: u32): bool {
   const pdpte = phys_load64(cpu, at_pdpte);
   if (pdpte & PTE_PS) {
     if (!pass(cpu, access, at_pdpte, pdpte, reserved | 0x3fffe000)) return false;
-    return finish(cpu, va, access, pdpte & ADDRESS, MASK_1G, pdpte);
+    return finish(cpu, va, access, pdpte & ADDRESS, SIZE_1G, pdpte);
   }
   if (!pass(cpu, access, at_pdpte, pdpte, reserved)) return false;
   return walk_directory(cpu, va, access, pdpte & ADDRESS, reserved);
@@ -212,14 +239,12 @@ function walk_4level(cpu: u32, va: u64, access: u32): bool {
 
 /**
  * Translates a canonical linear address for an access (ACCESS_* bits). True: the walk_* globals say where to.
- * False: walk_error is the page-fault error code.
+ * False: walk_error is the page-fault error code. The A20 gate is the caller's.
  */
 export function walk(cpu: u32, va: u64, access: u32): bool {
   if (!(cr0(cpu) & CR0_PG)) {
-    walk_gpa = a20(cpu, va & 0xffffffff);
-    walk_mask = MASK_4K;
-    walk_writable = true;
-    walk_global = false;
+    walk_gpa = va & 0xffffffff;
+    walk_rights = RIGHT_WRITE | RIGHT_USER | RIGHT_DIRTY;
     return true;
   }
   seen = 0;

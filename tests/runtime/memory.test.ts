@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CPU, CR0, EXC, P2M, TLB, TLB_BYTES } from '../../src/isa/layout.ts';
+import { CPU, CR0, CR4, EXC, P2M, TLB, TLB_BYTES } from '../../src/isa/layout.ts';
 import { FRAMES, Machine } from './machine.ts';
 import { longMachine } from './modes.ts';
 
@@ -169,5 +169,95 @@ describe('memory accesses', () => {
     expect(m.call('write_cr', 3, 0x10000n)).toBe(0);
     expect(m.call('mem_read', 0x5000n, 4)).toBe(m.machine(0x5000));
     expect(m.call('mem_read', 0x6000n, 4)).toBe(m.machine(0x7000));
+  });
+
+  it('take the right to write from every address space that has it', () => {
+    const m = longMachine(3);
+    smallPages(m);
+    m.set('cr4', m.get('cr4') | BigInt(CR4.PCIDE));
+    m.call('set_state_done');
+    const hits = (): boolean => {
+      const entry = m.num('tlb_ptr') + 5 * TLB.ENTRY_SIZE;
+      return m.view.getBigUint64(entry + TLB.TAG_WRITE, true) === 0x5000n;
+    };
+    for (const pcid of [1, 2]) {
+      switchTo(m, pcid, true);
+      m.call('mem_write', 0x5000n, 4);
+      expect(hits()).toBe(true);
+    }
+    m.call('tlb_protect_frame', 5);
+    expect(hits()).toBe(false);
+    switchTo(m, 1, true);
+    expect(hits()).toBe(false);
+    m.call('mem_write', 0x5000n, 4);
+    expect(hits()).toBe(true);
+  });
+});
+
+/** MOV to CR3 with a PCID. */
+function switchTo(m: Machine, pcid: number, keep: boolean): void {
+  const cpl = m.get('cpl');
+  m.set('cpl', 0n);
+  expect(m.call('write_cr', 3, 0x10000n | BigInt(pcid) | (keep ? 1n << 63n : 0n))).toBe(0);
+  m.set('cpl', cpl);
+}
+
+describe('address spaces', () => {
+  function tagged(level: 0 | 3): Machine {
+    const m = longMachine(level);
+    smallPages(m);
+    m.set('cr4', m.get('cr4') | BigInt(CR4.PCIDE | CR4.PGE));
+    m.call('set_state_done');
+    return m;
+  }
+  /** Walks that a load at 0x5000 takes. */
+  function walks(m: Machine): number {
+    const before = m.num('n_walk');
+    m.call('mem_read', 0x5000n, 4);
+    return m.num('n_walk') - before;
+  }
+
+  for (const level of [0, 3] as const) {
+    it(`keep what they know while others run, at level ${level}`, () => {
+      const m = tagged(level);
+      for (let pcid = 0; pcid < TLB.SPACES; pcid++) {
+        switchTo(m, pcid, true);
+        expect(walks(m)).toBe(1);
+      }
+      for (let pcid = 0; pcid < TLB.SPACES; pcid++) {
+        switchTo(m, pcid, true);
+        expect(walks(m)).toBe(0);
+      }
+      switchTo(m, 3, false);
+      expect(walks(m)).toBe(1);
+      switchTo(m, 4, true);
+      expect(walks(m)).toBe(0);
+      expect(m.call('invpcid', 1, 5n, 0n)).toBe(level ? 1 : 0);
+    });
+  }
+
+  it('give way to new ones, the one not used for longest first', () => {
+    const m = tagged(3);
+    for (let pcid = 0; pcid <= TLB.SPACES; pcid++) {
+      switchTo(m, pcid, true);
+      walks(m);
+      if (pcid === 2) switchTo(m, 0, true);
+    }
+    switchTo(m, 0, true);
+    expect(walks(m)).toBe(0);
+    switchTo(m, 1, true);
+    expect(walks(m)).toBe(1);
+  });
+
+  it('share global pages', () => {
+    const m = tagged(0);
+    m.write(pte(5), 8, 0x5107n);
+    expect(walks(m)).toBe(1);
+    for (let pcid = 1; pcid < 20; pcid++) {
+      switchTo(m, pcid, false);
+      expect(walks(m)).toBe(0);
+    }
+    m.call('invlpg', 0x5000n);
+    expect(walks(m)).toBe(1);
   });
 });

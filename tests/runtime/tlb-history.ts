@@ -1,6 +1,6 @@
 // Histories of a TLB: table entries change, pages are touched, INVLPG, INVPCID, CR3 loads and control bits come in
 // between. An access may use a translation from before a change only until something invalidates it (SDM vol.3 4.10).
-import { CR0, CR4 } from '../../src/isa/layout.ts';
+import { CR0, CR4, ITLB, ITLB_GLOBAL, ITLB_SPACE_IDS, TLB } from '../../src/isa/layout.ts';
 import { Machine } from './machine.ts';
 import { address, Random, ROOT, randomEntry, setUp, TABLE_FRAMES } from './random-paging.ts';
 import { type Access, type PagingState, referenceWalk, type Tables } from './reference-walk.ts';
@@ -10,6 +10,12 @@ const ALL_ONES = 0xffff_ffff_ffff_ffffn;
 /** Steps of a history. */
 const STEPS = 160;
 const ADDRESSES = 10;
+const PAGE = ~0xfffn;
+/** Some histories use more PCIDs than the TLBs keep. */
+const FEW_PCIDS = 3;
+const MANY_PCIDS = TLB.SPACES + 4;
+/** Tags of the second-level TLB end before this number. */
+const TAG_NUMBERS = 0xfff;
 
 /** The tables at some time, and the PCID that was current then. */
 interface Version {
@@ -33,12 +39,17 @@ class History {
   private readonly addresses: bigint[];
   private pcid = 0;
   private user: boolean;
+  private readonly pcids: number;
+  /** Percent of steps that load CR3. */
+  private readonly switches: number;
 
   constructor(seed: number) {
     this.r = new Random(seed);
     this.state = setUp(this.m, this.r);
     this.user = this.m.num('cpl') === 3;
     const { mode } = this.state;
+    this.pcids = this.r.chance(50) ? FEW_PCIDS : MANY_PCIDS;
+    this.switches = this.r.chance(30) ? 25 : 6;
     if (mode === '4level' && this.r.chance(60)) this.m.set('cr4', this.m.get('cr4') | BigInt(CR4.PCIDE));
     this.addresses = Array.from({ length: ADDRESSES }, () => address(this.r, mode));
     for (const va of this.addresses) this.bounds.set(va, { byPcid: new Map(), global: 0 });
@@ -94,11 +105,11 @@ class History {
     return kept || (pge && i >= b.global);
   }
 
-  private forget(va: bigint | undefined, pcids: 'current' | 'all', globals: boolean): void {
+  private forget(va: bigint | undefined, pcids: number | 'all', globals: boolean): void {
     for (const [address, b] of this.bounds) {
       if (va !== undefined && address !== va) continue;
-      if (pcids === 'all') for (let p = 0; p < 4; p++) b.byPcid.set(p, this.now);
-      else b.byPcid.set(this.pcid, this.now);
+      if (pcids === 'all') for (let p = 0; p < this.pcids; p++) b.byPcid.set(p, this.now);
+      else b.byPcid.set(pcids, this.now);
       if (globals) b.global = this.now;
     }
   }
@@ -111,6 +122,7 @@ class History {
     const got = this.ask(va, a);
     this.remember(); // accessed and dirty bits
     const fresh = this.walk(this.versions[this.now]!, va, a);
+    if (got.startsWith('#PF')) this.forget(va, this.pcid, false);
     if (got === fresh) return undefined;
     for (let i = this.now; i >= 0 && !got.startsWith('#PF'); i--) {
       if (this.mayBeCached(i, va) && this.walk(this.versions[i]!, va, a) === got) return undefined;
@@ -120,11 +132,34 @@ class History {
   }
 
   private ask(va: bigint, a: Access): string {
+    return (a.fetch ? this.knownFetch(va) : this.knownAccess(va, a.write)) ?? this.slowly(va, a);
+  }
+
+  /** What the check in line of handlers and regions finds in the data TLB. */
+  private knownAccess(va: bigint, write: boolean): string | undefined {
+    const { m } = this;
+    const slot = Number((va >> 12n) & BigInt(TLB.ENTRIES - 1)) * TLB.ENTRY_SIZE;
+    const entry = m.num('tlb_ptr') + slot;
+    if (m.view.getBigUint64(entry + (write ? TLB.TAG_WRITE : TLB.TAG_READ), true) !== (va & PAGE)) return undefined;
+    const host = (Number(va & 0xffff_ffffn) + m.view.getUint32(entry + TLB.ADDEND, true)) >>> 0;
+    return m.gpa(host).toString(16);
+  }
+  /** What a jump finds in the instruction TLB. */
+  private knownFetch(va: bigint): string | undefined {
+    const { m } = this;
+    const entry = this.m.cpu + ITLB.OFFSET + Number((va >> 12n) & BigInt(ITLB.ENTRIES - 1)) * ITLB.ENTRY_SIZE;
+    if (m.view.getBigUint64(entry + ITLB.TAG, true) !== ((va & PAGE) | m.get('itlb_ctx'))) return undefined;
+    const frame = (m.view.getUint32(entry + ITLB.FRAME, true) & ~ITLB_GLOBAL) >>> 0;
+    return ((BigInt(frame) << 12n) | (va & 0xfffn)).toString(16);
+  }
+  private slowly(va: bigint, a: Access): string {
     const { m } = this;
     const fault = (): string => `#PF ${m.num('exc_error').toString(16)}`;
     if (a.fetch) {
       const gpa = m.call64('exec_translate', va);
-      return gpa === ALL_ONES ? fault() : gpa.toString(16);
+      if (gpa === ALL_ONES) return fault();
+      if (gpa >> 12n < 1024n) m.call('itlb_fill', va, Number(gpa >> 12n), 0, m.num('exec_global'));
+      return gpa.toString(16);
     }
     m.log.length = 0;
     const host = m.call(a.write ? 'mem_rmw' : 'mem_read', va, 4);
@@ -150,7 +185,7 @@ class History {
     const { r, m, state } = this;
     const pcide = (m.get('cr4') & BigInt(CR4.PCIDE)) !== 0n;
     const root = state.mode === 'pae' ? BigInt(ROOT) : BigInt(r.pick(TABLE_FRAMES)) << 12n;
-    const pcid = pcide ? r.below(3) : 0;
+    const pcid = pcide ? r.below(this.pcids) : 0;
     const keep = pcide && r.chance(50);
     m.set('cpl', 0n);
     const fault = m.call('write_cr', 3, root | BigInt(pcid) | (keep ? NO_FLUSH : 0n));
@@ -163,7 +198,7 @@ class History {
     this.pcid = pcid;
     this.state = { ...state, cr3: root };
     this.remember();
-    if (!keep) this.forget(undefined, 'current', false);
+    if (!keep) this.forget(undefined, pcid, false);
   }
 
   private invalidate(): void {
@@ -173,14 +208,14 @@ class History {
     m.set('cpl', 0n);
     if (kind === 0) {
       m.call('invlpg', va);
-      this.forget(va, 'current', true);
+      this.forget(va, this.pcid, true);
     } else {
       const pcide = (m.get('cr4') & BigInt(CR4.PCIDE)) !== 0n;
-      const pcid = pcide ? r.below(3) : 0;
+      const pcid = pcide ? r.below(this.pcids) : 0;
       if (m.call('invpcid', kind - 1, BigInt(pcid), va)) throw new Error('INVPCID faulted');
       if (kind === 3) this.forget(undefined, 'all', true);
       else if (kind === 4) this.forget(undefined, 'all', false);
-      else if (pcid === this.pcid) this.forget(kind === 1 ? va : undefined, 'current', false);
+      else this.forget(kind === 1 ? va : undefined, pcid, false);
     }
     m.set('cpl', this.user ? 3n : 0n);
   }
@@ -212,12 +247,20 @@ class History {
     };
   }
 
+  /** Brings the numbers that tell address spaces apart near their end, so that they are given out anew. */
+  private useUpNumbers(): void {
+    const at = (field: string): number => this.m.num(field);
+    if (at('stlb_next_tag') < TAG_NUMBERS - 4) this.m.set('stlb_next_tag', BigInt(TAG_NUMBERS - 4));
+    if (at('itlb_next_id') < ITLB_SPACE_IDS - 3) this.m.set('itlb_next_id', BigInt(ITLB_SPACE_IDS - 3));
+  }
+
   step(): string | undefined {
-    const kind = this.r.below(100);
+    if (this.r.chance(3)) this.useUpNumbers();
+    const kind = this.r.below(94 + this.switches);
     if (kind < 65) return this.access();
     if (kind < 80) this.changeTable();
     else if (kind < 88) this.invalidate();
-    else if (kind < 94) this.loadCr3();
+    else if (kind < 88 + this.switches) this.loadCr3();
     else this.changeControl();
     return undefined;
   }

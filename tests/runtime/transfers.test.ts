@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ATTR, EFLAGS, EXC, SEG } from '../../src/isa/layout.ts';
+import { ATTR, EFLAGS, EXC, SEG, TLB, TLB_BYTES } from '../../src/isa/layout.ts';
 import { attr, DB, G, L, Machine } from './machine.ts';
 import {
   CALL_GATE32,
@@ -159,7 +159,7 @@ describe('SYSCALL, SYSENTER and their returns', () => {
     expect(m.call('sysret', 64)).toBe(0);
     expect([m.num('cpl'), m.sel('cs'), m.sel('ss'), m.get('rip')]).toEqual([3, 0x23, 0x1b, 0x5002n]);
     expect([m.num('mode'), m.rflags]).toEqual([MODE.code64, 0x203]);
-    expect(m.num('tlb_ptr')).toBe(m.cpu + 0x4000 + 512 * 32);
+    expect(m.num('tlb_ptr')).toBe(m.cpu + TLB.OFFSET + TLB.CTX_USER * TLB_BYTES);
   });
 
   it('are not there without EFER.SCE and not allowed above level 0', () => {
