@@ -25,8 +25,10 @@ const REG_ARBITRATION = 0x02;
 const REG_REDIRECTION = 0x10;
 const ID_SHIFT = 24;
 const ID_MASK = 0x0f;
-/** Version: [23:16] highest pin, [7:0] 0x20, which has the EOI register. */
-const VERSION = ((PINS - 1) << 16) | 0x20;
+/** Version: [23:16] highest pin, [7:0] 0x20, which has the EOI register, or 0x11, which has not. */
+const VERSION_SHIFT = 16;
+const WITH_EOI = 0x20;
+const WITHOUT_EOI = 0x11;
 
 /**
  * Redirection entry, low half: [7:0] vector, [10:8] delivery, [11] logical, [12] status (r/o),
@@ -47,6 +49,8 @@ export interface IoApicOptions {
   readonly base: number;
   /** APIC ID, 0 to 15. */
   readonly id: number;
+  /** There is an EOI register. Default: true; an engine's own I/O APIC may have none. */
+  readonly hasEoi?: boolean;
   /** Sends a message to the local APICs; returns whether one took it. */
   readonly deliver: (message: ApicMessage) => boolean;
 }
@@ -56,6 +60,7 @@ export class IoApic implements MmioDevice, Snapshottable {
   readonly base: number;
   readonly size = WINDOW_SIZE;
   readonly #deliver: (message: ApicMessage) => boolean;
+  readonly #hasEoi: boolean;
   #id: number;
   #select = 0;
   /** Levels of the pins, a bit each. */
@@ -67,6 +72,7 @@ export class IoApic implements MmioDevice, Snapshottable {
     this.base = options.base;
     this.#id = options.id & ID_MASK;
     this.#deliver = options.deliver;
+    this.#hasEoi = options.hasEoi ?? true;
   }
 
   /** Sets the level of a pin, 0 to 23; others are ignored. */
@@ -123,7 +129,7 @@ export class IoApic implements MmioDevice, Snapshottable {
   mmioWrite(offset: number, width: AccessWidth, value: number): void {
     if (offset === SELECT) this.#select = value & 0xff;
     else if (offset === WINDOW && width === 4) this.#writeRegister(value);
-    else if (offset === EOI) this.endOfInterrupt(value & 0xff);
+    else if (offset === EOI && this.#hasEoi) this.endOfInterrupt(value & 0xff);
   }
 
   #readRegister(): number {
@@ -132,7 +138,7 @@ export class IoApic implements MmioDevice, Snapshottable {
       case REG_ARBITRATION:
         return this.#id << ID_SHIFT;
       case REG_VERSION:
-        return VERSION;
+        return ((PINS - 1) << VERSION_SHIFT) | (this.#hasEoi ? WITH_EOI : WITHOUT_EOI);
     }
     const pin = (this.#select - REG_REDIRECTION) >> 1;
     return (this.#select & 1 ? this.#high : this.#low)[pin] ?? 0;

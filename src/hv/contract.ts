@@ -294,6 +294,9 @@ export interface Vm {
   getPit(): PitState;
   /** Counter 0 starts over with its count. */
   setPit(state: PitState): void;
+  /** The time in nanoseconds that KVM's clock gives to guests. @throws HvError where the engine has none */
+  getClock(): bigint;
+  setClock(ns: bigint): void;
   /** Adds a hook; the result takes it away. */
   hook(hook: IoHook): () => void;
   /** Guest TSC frequency in hertz. */

@@ -15,17 +15,42 @@ import {
 import type { KvmVm } from './kvm/vm.ts';
 import type { SoftVm } from './soft/contract-vm.ts';
 
+/** The state of a vCPU that goes along: all of the contract's but what belongs to a run. */
+export type VcpuState = Pick<
+  Vcpu,
+  | 'getRegs'
+  | 'setRegs'
+  | 'getSregs'
+  | 'setSregs'
+  | 'getXcr0'
+  | 'setXcr0'
+  | 'getXsave'
+  | 'setXsave'
+  | 'getMsrs'
+  | 'setMsrs'
+  | 'getDebugRegs'
+  | 'setDebugRegs'
+  | 'getEvents'
+  | 'setEvents'
+>;
+
+const IA32_TSC = 0x10;
 /**
- * MSRs that go along where both engines have them: TSC, SYSENTER, MISC_ENABLE, PAT, SYSCALL, KERNEL_GS_BASE, TSC_AUX.
- * FS and GS bases and EFER are part of the special registers.
+ * MSRs that go along where both engines have them: TSC_ADJUST before the TSC, which it is part of; SYSENTER, MISC_ENABLE,
+ * PAT, MTRRs, SYSCALL, KERNEL_GS_BASE, TSC_AUX, KVM's clock. FS and GS bases and EFER are part of the special registers.
  */
 const MSRS = [
-  0x10, 0x174, 0x175, 0x176, 0x1a0, 0x277, 0xc000_0081, 0xc000_0082, 0xc000_0083, 0xc000_0084, 0xc000_0102, 0xc000_0103,
-];
+  0x3b, IA32_TSC, 0x174, 0x175, 0x176, 0x1a0, 0x277, 0xc000_0081, 0xc000_0082, 0xc000_0083, 0xc000_0084, 0xc000_0102,
+  0xc000_0103, 0x2ff, 0x250, 0x258, 0x259, ...range(0x268, 8), ...range(0x200, 16), 0x4b56_4d00, 0x4b56_4d01,
+]; // biome-ignore format: one group a line
+
+function range(first: number, length: number): number[] {
+  return Array.from({ length }, (_, i) => first + i);
+}
 
 /** MSRs of MSRS that both vCPUs have. */
-function commonMsrs(a: Vcpu, b: Vcpu): number[] {
-  const has = (vcpu: Vcpu, index: number): boolean => {
+export function commonMsrs(a: VcpuState, b: VcpuState): number[] {
+  const has = (vcpu: VcpuState, index: number): boolean => {
     try {
       vcpu.getMsrs([index]);
       return true;
@@ -36,16 +61,20 @@ function commonMsrs(a: Vcpu, b: Vcpu): number[] {
   return MSRS.filter((index) => has(a, index) && has(b, index));
 }
 
-/** Gives `to` the state of `from`; neither runs nor has an unfinished exit. */
-export function carryState(from: Vcpu, to: Vcpu, msrs: readonly number[]): void {
+/**
+ * Gives `to` the state of `from`; neither runs nor has an unfinished exit. The TSC goes on through the time that this
+ * takes, which the caller gives as its frequency.
+ */
+export function carryState(from: VcpuState, to: VcpuState, msrs: readonly number[], tscHz: number): void {
+  const read = performance.now();
+  const values = from.getMsrs(msrs);
   to.setSregs(from.getSregs());
   to.setRegs(from.getRegs());
   to.setXcr0(from.getXcr0());
   to.setXsave(from.getXsave());
-  const values = from.getMsrs(msrs);
-  to.setMsrs(msrs.map((index, i) => [index, values[i]!] as const));
   to.setDebugRegs(from.getDebugRegs());
-  to.setMpState(from.getMpState());
+  const now = (value: bigint): bigint => value + BigInt(Math.round(((performance.now() - read) * tscHz) / 1000));
+  to.setMsrs(msrs.map((index, i) => [index, index === IA32_TSC ? now(values[i]!) : values[i]!] as const));
   to.setEvents(from.getEvents());
 }
 
@@ -63,6 +92,8 @@ export class SwitchableVm {
     this.kvm = { vm: kvm, vcpu: kvm.createVcpu(0) };
     for (const { vcpu } of [this.soft, this.kvm]) vcpu.setCpuid(cpuid);
     this.msrs = commonMsrs(this.soft.vcpu, this.kvm.vcpu);
+    // A host that cannot give a guest a TSC of its own lets it see the host's: the other engine begins with that.
+    this.soft.vcpu.setMsrs([[IA32_TSC, this.kvm.vcpu.getMsrs([IA32_TSC])[0]!]]);
   }
 
   /** The RAM of both. */
@@ -86,9 +117,11 @@ export class SwitchableVm {
 
   /**
    * Moves the state to another engine; does nothing when it is there. The last exit must have been handled.
+   * @param name `bt` is the soft engine, which translates if it was made so
    * @returns an exit that has to be handled before, which the last one has led to; call again then
    */
-  switchEngine(engine: EngineKind): Exit | undefined {
+  switchEngine(name: 'bt' | 'kvm'): Exit | undefined {
+    const engine: EngineKind = name === 'kvm' ? 'kvm' : 'soft';
     if (engine === this.current) return undefined;
     const from = this.vcpu;
     const exit = from.run({ immediate: true });
@@ -96,7 +129,9 @@ export class SwitchableVm {
     const to = this[engine].vcpu;
     // The other engine has written memory without telling this one.
     if (engine === 'soft') this.soft.vm.dropCode();
-    carryState(from, to, this.msrs);
+    carryState(from, to, this.msrs, this.kvm.vm.tscHz);
+    to.setMpState(from.getMpState());
+    to.cr8 = from.cr8;
     to.requestInterruptWindow = from.requestInterruptWindow;
     this.current = engine;
     return undefined;

@@ -34,6 +34,10 @@ export interface BoardOptions {
   readonly wallClockMs: () => number;
   /** Takes a line for each bus access. */
   readonly trace: ((line: string) => void) | undefined;
+  /** Frequency of the TSC in hertz. Default TSC_HZ. */
+  readonly tscHz?: number | undefined;
+  /** The I/O APIC is as the engines' own are, because one of them may take its place. */
+  readonly engineIoApic?: boolean | undefined;
 }
 
 export class Board {
@@ -48,6 +52,13 @@ export class Board {
   readonly pm: AcpiPm;
   readonly pci: PciHost;
   readonly keyboardController: I8042;
+  readonly pit: Pit8254;
+  /** Where interrupt lines go by GSI while an engine has the controllers and the timer itself. */
+  lineSink: ((gsi: number, level: boolean) => void) | undefined;
+  /** Levels of the lines of GSI 0 to 23 but the timer's, a bit each. */
+  lineLevels = 0;
+  /** The A20 gate is open. */
+  a20Open = true;
   /** An interrupt request to the vCPU may have come or gone. */
   onInterruptChange: () => void = () => {};
   onNmi: () => void = () => {};
@@ -72,14 +83,19 @@ export class Board {
       elcrBase: PORT.elcr,
       onOutput: (level) => this.apic.setLint(0, level),
     });
-    this.ioApic = new IoApic({ base: IO_APIC_BASE, id: IO_APIC_ID, deliver: (message) => apicBus.send(message) });
+    this.ioApic = new IoApic({
+      base: IO_APIC_BASE,
+      id: IO_APIC_ID,
+      hasEoi: !o.engineIoApic,
+      deliver: (message) => apicBus.send(message),
+    });
     this.apic = new LocalApic({
       id: 0,
       isBootstrap: true,
       bus: apicBus,
       clock,
       tsc: () => this.tsc(),
-      tscHz: TSC_HZ,
+      tscHz: o.tscHz ?? TSC_HZ,
       pic: this.pic,
       virtualWire: true,
       onChange: () => this.onInterruptChange(),
@@ -95,13 +111,13 @@ export class Board {
       output: o.debugOutput,
       onExit: (value) => this.onEnd({ kind: 'debug-exit', value }),
     });
-    const pit = new Pit8254({ base: PORT.pit, portB: PORT.systemControlB, irq: this.pitLine(), clock });
+    this.pit = new Pit8254({ base: PORT.pit, portB: PORT.systemControlB, irq: this.pitLine(), clock });
     this.rtc = new RtcCmos({ base: PORT.rtc, irq: this.isaLine(IRQ.rtc), clock, wallMs: o.wallClockMs });
     this.rtc.setMemorySize(o.map.lowRamEnd, o.map.highRamEnd - RAM_ABOVE_4G_BASE);
     this.pm = this.makePowerManagement(clock);
     this.pci = new PciHost({ base: PORT.pciConfigAddress, onReset: () => this.reset() });
     this.keyboardController = this.makeKeyboardController();
-    const { pic, serial, rtc, pm, pci, keyboardController } = this;
+    const { pic, pit, serial, rtc, pm, pci, keyboardController } = this;
     for (const device of [pic, pit, serial, rtc, pm, pci, keyboardController, debug]) this.ports.register(device);
     for (const device of [this.apic, this.ioApic]) this.mmio.register(device);
     if (o.trace) this.traceTo(o.trace);
@@ -126,7 +142,10 @@ export class Board {
       portA: PORT.systemControlA,
       keyboardIrq: this.isaLine(IRQ.keyboard),
       mouseIrq: this.isaLine(IRQ.mouse),
-      onA20: (open) => this.onA20(open),
+      onA20: (open) => {
+        this.a20Open = open;
+        this.onA20(open);
+      },
       onReset: () => this.reset(),
     });
   }
@@ -151,6 +170,12 @@ export class Board {
   private isaLine(irq: number): IrqLine {
     return {
       set: (level) => {
+        const bit = 1 << irq;
+        this.lineLevels = level ? this.lineLevels | bit : this.lineLevels & ~bit;
+        if (this.lineSink) {
+          this.lineSink(irq, level);
+          return;
+        }
         this.pic.setIrq(irq, level);
         this.ioApic.setPin(irq, level);
       },
@@ -160,6 +185,7 @@ export class Board {
   private pitLine(): IrqLine {
     return {
       set: (level) => {
+        if (this.lineSink) return;
         this.pic.setIrq(IRQ.pit, level);
         this.ioApic.setPin(PIT_GSI, level);
       },

@@ -6,15 +6,22 @@ import type { CpuModel } from '../hv/cpu-model.ts';
 import { cpuidEntries } from '../hv/cpuid-entries.ts';
 import { littleEndian, putLittleEndian } from '../hv/io-hooks.ts';
 import type { Board } from './board.ts';
+import { EngineIrqchip, PC_ROUTES } from './engine-irqchip/move.ts';
+import { settleTimer, TIMER_SETTLES_NS } from './engine-irqchip/settle.ts';
 import { MachineError } from './errors.ts';
 import { KVM_ENOSYS } from './hypercalls.ts';
+
+/** Why a vCPU came back. */
+export type RunEnd = 'budget' | 'hlt' | 'shutdown';
 
 /** What the machine's loop asks of its vCPU. */
 export interface MachineCpu {
   /** Instructions executed, 0 where nobody counts them. */
   readonly retired: number;
+  /** Longest time in nanoseconds that a run may get; absent: about a millisecond. */
+  readonly longestNs?: number | undefined;
   /** Runs about `budget` instructions or `ns` nanoseconds, whichever the engine can measure. */
-  run(budget: number, ns: number): 'budget' | 'hlt' | 'shutdown';
+  run(budget: number, ns: number): RunEnd | Promise<RunEnd>;
   requestExit(): void;
   setRegs(regs: Regs): void;
   setSregs(sregs: Sregs): void;
@@ -27,37 +34,100 @@ const TSC_LEAF = 0x15;
 const FREQUENCY_LEAF = 0x16;
 const HYPERVISOR_FREQUENCY_LEAF = 0x4000_0010;
 const FEATURE_LEAF = 1;
-/** Features whose registers the board would have to see at once; with an engine of its own it does not. */
+/** Features whose registers the board would have to see at once; an engine that has no APIC of its own does not tell. */
 const ECX_X2APIC = 1 << 21;
 const ECX_TSC_DEADLINE = 1 << 24;
 
-/** The model's leaves for an engine whose TSC runs at the host's frequency. */
-function boardCpuid(model: CpuModel, tscHz: number): CpuidEntry[] {
+/**
+ * The model's leaves for an engine whose TSC runs at its own frequency.
+ * @param engineApic the engine has the local APIC
+ */
+export function boardCpuid(model: CpuModel, tscHz: number, engineApic: boolean): CpuidEntry[] {
+  const hidden = engineApic ? 0 : ECX_X2APIC | ECX_TSC_DEADLINE;
   return cpuidEntries(model).map((e) => {
-    if (e.leaf === FEATURE_LEAF) return { ...e, ecx: (e.ecx & ~(ECX_X2APIC | ECX_TSC_DEADLINE)) >>> 0 };
+    if (e.leaf === FEATURE_LEAF) return { ...e, ecx: (e.ecx & ~hidden) >>> 0 };
     if (e.leaf === TSC_LEAF) return { ...e, eax: Math.round(e.ecx / MHZ), ebx: Math.round(tscHz / MHZ) };
     if (e.leaf === FREQUENCY_LEAF) return { ...e, eax: Math.round(tscHz / MHZ), ebx: Math.round(tscHz / MHZ) };
     return e.leaf === HYPERVISOR_FREQUENCY_LEAF ? { ...e, eax: Math.round(tscHz / 1000) } : e;
   });
 }
 
+/** The event loop waits no longer than this for a guest that leaves all the time; milliseconds. */
+const TURN_MS = 8;
+const LONGEST_NS = 100e6;
+/** Finishing an exit may lead to others, of which an instruction has not many. */
+const MOST_EXITS = 1000;
+
+export interface ContractCpuOptions {
+  readonly vm: Vm;
+  readonly board: Board;
+  readonly cpuid: readonly CpuidEntry[];
+  /** Interrupt controllers and timer are to be the engine's. */
+  readonly engineIrqchip: boolean;
+}
+
 export class ContractCpu implements MachineCpu {
   readonly retired = 0;
-  private readonly vcpu: Vcpu;
+  readonly longestNs = LONGEST_NS;
+  readonly vcpu: Vcpu;
+  private readonly vm: Vm;
   private readonly board: Board;
-  private halted = false;
+  private readonly irqchip: EngineIrqchip | undefined;
+  /** The guest has halted, and waits here and not in the engine. */
+  private waits = false;
   private nmiPending = false;
   private exitWanted = false;
+  /** The vCPU runs, perhaps on a thread of its own. */
+  private away = false;
 
-  /** @param filter takes away what the engine cannot give */
-  constructor(vm: Vm, board: Board, model: CpuModel, filter: (entries: readonly CpuidEntry[]) => CpuidEntry[]) {
-    this.vcpu = vm.createVcpu(0);
-    this.board = board;
-    this.vcpu.setCpuid(filter(boardCpuid(model, vm.tscHz)));
+  constructor(o: ContractCpuOptions) {
+    this.vm = o.vm;
+    this.board = o.board;
+    if (o.engineIrqchip) {
+      o.vm.createIrqchip();
+      o.vm.createPit();
+      o.vm.setGsiRoutes(PC_ROUTES);
+    }
+    this.vcpu = o.vm.createVcpu(0);
+    this.vcpu.setCpuid(o.cpuid);
+    if (o.engineIrqchip) this.irqchip = new EngineIrqchip(o.board, o.vm, this.vcpu);
+  }
+
+  /** The board is this vCPU's from now on. Its special registers are set already. */
+  attach(): void {
+    const { board } = this;
     board.onNmi = () => {
       this.nmiPending = true;
-      this.vcpu.requestExit();
+      this.comeBack();
     };
+    board.onInterruptChange = () => {
+      if (board.apic.pending) this.comeBack();
+    };
+    // Address bit 20 cannot be forced to zero here.
+    board.onA20 = () => {};
+    this.vm.setClock(board.clock.now());
+    this.irqchip?.moveIn();
+  }
+  /** Finishes the last exit and what it leads to, so that the state can be read. */
+  async finish(): Promise<void> {
+    if (this.irqchip) await settleTimer(this.vcpu, () => this.run(0, TIMER_SETTLES_NS));
+    for (let i = 0; i < MOST_EXITS; i++) {
+      const exit = await this.vcpu.runAsync({ immediate: true });
+      if (exit.reason === 'intr') return;
+      this.handle(exit);
+    }
+    throw new MachineError('the guest does not come to rest', 'try again');
+  }
+  /** Gives the board's controllers back. Its callbacks are another's already. */
+  detach(): void {
+    this.irqchip?.moveOut();
+  }
+  get halted(): boolean {
+    return this.irqchip ? this.vcpu.getMpState() === 'halted' : this.waits;
+  }
+  set halted(value: boolean) {
+    if (this.irqchip) this.vcpu.setMpState(value ? 'halted' : 'runnable');
+    else this.waits = value;
   }
   setRegs(regs: Regs): void {
     this.vcpu.setRegs(regs);
@@ -67,19 +137,31 @@ export class ContractCpu implements MachineCpu {
   }
   requestExit(): void {
     this.exitWanted = true;
-    this.vcpu.requestExit();
+    this.comeBack();
+  }
+  /** Between two runs there is nothing to come back from. */
+  private comeBack(): void {
+    if (this.away) this.vcpu.requestExit();
+  }
+  close(): void {
+    this.vm.close();
   }
 
-  run(_budget: number, ns: number): 'budget' | 'hlt' | 'shutdown' {
-    const ends = performance.now() + ns / 1e6;
+  async run(_budget: number, ns: number): Promise<RunEnd> {
+    const began = performance.now();
+    const ends = began + ns / 1e6;
+    const turnEnds = began + TURN_MS;
     this.exitWanted = false;
-    for (;;) {
+    for (let turn = began; ; turn = performance.now()) {
       this.offerInterrupts();
-      if (this.halted) return 'hlt';
-      const left = (ends - performance.now()) * 1e6;
-      if (left <= 0 || this.exitWanted) return 'budget';
-      const exit = this.vcpu.run({ nanoseconds: left });
+      if (this.waits) return 'hlt';
+      // A guest that leaves often must let the event loop have its turn too.
+      if (turn >= ends || this.exitWanted || (turn >= turnEnds && turn !== began)) return 'budget';
+      this.away = true;
+      const exit = await this.vcpu.runAsync({ nanoseconds: (ends - turn) * 1e6 });
+      this.away = false;
       if (exit.reason === 'shutdown') return 'shutdown';
+      if (!this.irqchip) this.board.apic.cr8 = this.vcpu.cr8;
       this.handle(exit);
     }
   }
@@ -89,15 +171,17 @@ export class ContractCpu implements MachineCpu {
     const { vcpu, board } = this;
     if (this.nmiPending) {
       this.nmiPending = false;
-      this.halted = false;
+      this.waits = false;
       vcpu.nmi();
     }
+    if (this.irqchip) return;
     vcpu.requestInterruptWindow = false;
+    vcpu.cr8 = board.apic.cr8;
     if (!board.apic.pending) return;
     if (vcpu.readyForInterrupt) {
-      this.halted = false;
+      this.waits = false;
       vcpu.interrupt(board.apic.acknowledge());
-    } else if (this.halted && (vcpu.getRegs().rflags & IF) === 0n) return;
+    } else if (this.waits && (vcpu.getRegs().rflags & IF) === 0n) return;
     else vcpu.requestInterruptWindow = true;
   }
 
@@ -122,8 +206,9 @@ export class ContractCpu implements MachineCpu {
         exit.result = KVM_ENOSYS;
         return;
       case 'hlt':
-        this.halted = true;
+        this.waits = true;
         return;
+      case 'set-tpr':
       case 'intr':
       case 'irq-window-open':
         return;

@@ -34,8 +34,8 @@ const NS_PER_SECOND = 1_000_000_000n;
 /** A date in nanoseconds is too much for a number: it is rounded to microseconds. */
 const US_PER_MS = 1000;
 const NS_PER_US = 1000n;
-/** Half of a tick shifted left by one: a tick a nanosecond, exactly. */
-const MULTIPLIER = Math.round((2 ** 31 * 1e9) / TSC_HZ);
+/** At TSC_HZ half of a tick shifted left by one: a tick a nanosecond, exactly. */
+const multiplierOf = (tscHz: number): number => Math.round((2 ** 31 * 1e9) / tscHz);
 const SHIFT = 1;
 
 export interface KvmClockOptions {
@@ -45,6 +45,8 @@ export interface KvmClockOptions {
   readonly tsc: () => bigint;
   /** Milliseconds since 1970. */
   readonly wallMs: () => number;
+  /** Frequency of the TSC in hertz, at least 500 MHz. Default TSC_HZ. */
+  readonly tscHz?: number | undefined;
 }
 
 /** The clock of one vCPU. */
@@ -93,7 +95,7 @@ export class KvmClock implements Snapshottable {
     this.#version = (this.#version + 2) >>> 0;
     view.setBigUint64(TIME.tsc, BigInt.asUintN(64, this.#o.tsc()), true);
     view.setBigUint64(TIME.ns, this.#o.clock.now(), true);
-    view.setUint32(TIME.multiplier, MULTIPLIER, true);
+    view.setUint32(TIME.multiplier, multiplierOf(this.#o.tscHz ?? TSC_HZ), true);
     view.setInt8(TIME.shift, SHIFT);
     view.setUint8(TIME.flags, FLAG_TSC_STABLE | (stopped ? FLAG_GUEST_STOPPED : 0));
     this.#publish(this.#systemTime & ADDRESS, bytes, this.#version);

@@ -12,13 +12,15 @@ import { makeDecoder } from '../isa/decoder.ts';
 import { ROWS } from '../isa/rows.ts';
 import { writeAcpiTables } from './acpi/tables.ts';
 import { Board, type BoardEnd } from './board.ts';
-import { ContractCpu, type MachineCpu } from './contract-cpu.ts';
+import { boardCpuid, ContractCpu, type MachineCpu, type RunEnd } from './contract-cpu.ts';
 import type { ChosenEngine } from './engine-choice.ts';
 import { MachineError } from './errors.ts';
 import { type BootMethod, loadKernel } from './loaders/index.ts';
 import { createMemoryMap } from './memory-map.ts';
+import { SoftCpu } from './soft-cpu.ts';
+import { notSwitchable, SwitchingCpu, type SwitchTarget } from './switching-cpu.ts';
 import { checkLogItems, vcpuTrace } from './trace-items.ts';
-import { VcpuBridge } from './vcpu-bridge.ts';
+import { type SharedIdentity, VcpuBridge } from './vcpu-bridge.ts';
 
 export { LOG_ITEMS } from './trace-items.ts';
 export { compileEngineImage };
@@ -34,7 +36,7 @@ export interface MachineOptions {
   readonly boot?: BootMethod | undefined;
   /** What runs the instructions; `auto` is decided before (engine-choice.ts). */
   readonly engine: ChosenEngine;
-  /** Makes the virtual machine of the engine `kvm` over the machine's memory. */
+  /** Makes the virtual machine of the engine `kvm` over the machine's memory: for `kvm`, and to be able to switch. */
   readonly openVm?: ((memory: SoftMemory) => EngineVm) | undefined;
   /** Name of a CPU model. */
   readonly cpu: string;
@@ -55,8 +57,10 @@ export interface MachineOptions {
 /** A virtual machine of an engine that is not the soft one. */
 export interface EngineVm {
   readonly vm: Vm;
-  /** Takes away the features that the engine cannot give. */
-  readonly filterCpuid: (entries: readonly CpuidEntry[]) => CpuidEntry[];
+  /** Takes away the features that the engine cannot give, and names them. */
+  readonly filterCpuid: (entries: readonly CpuidEntry[]) => { entries: CpuidEntry[]; missing: string[] };
+  /** It is to have interrupt controllers and timer itself. */
+  readonly engineIrqchip: boolean;
 }
 
 /** How a run ended. */
@@ -89,6 +93,8 @@ export class Machine {
   private sliceEnds = -1n;
   private readonly started = performance.now();
   private idleMs = 0;
+  private running = false;
+  private switchWanted: { readonly engine: SwitchTarget; done(): void; failed(error: unknown): void } | undefined;
 
   private constructor(vcpu: MachineCpu, board: Board, clock: HostClock) {
     this.vcpu = vcpu;
@@ -110,18 +116,22 @@ export class Machine {
   static async create(o: MachineOptions): Promise<Machine> {
     const model = modelOf(o);
     checkLogItems(o.log);
+    if (o.engine === 'kvm' && !o.openVm) throw new MachineError('no engine to run on', 'use --engine auto');
     const map = createMemoryMap(o.memory);
     const memory = makeMemory(map.slots.map((s) => ({ gpa: s.gpa, size: s.size, offset: s.slabOffset })));
     const clock = new HostClock(nowNs);
+    const other = o.openVm?.(memory);
     const board = new Board({
       clock,
       map,
+      tscHz: other?.vm.tscHz,
+      engineIoApic: other !== undefined,
       serialOutput: o.serialOutput,
       debugOutput: o.debugOutput ?? o.serialOutput,
       wallClockMs: () => Date.now(),
       trace: o.log.includes('io') ? o.logOutput : undefined,
     });
-    const vcpu = o.engine === 'kvm' ? kvmCpu(o, memory, board, model) : softCpu(o, memory, board, model);
+    const vcpu = other ? switchingCpu(o, memory, board, model, other) : softCpu(o, memory, board, model).soft;
     const rsdp = writeAcpiTables(memory, 1);
     const boot = await loadKernel(memory, {
       kernel: o.kernel,
@@ -133,7 +143,45 @@ export class Machine {
     });
     vcpu.setSregs(boot.sregs);
     vcpu.setRegs(boot.regs);
-    return new Machine(vcpu, board, clock);
+    const machine = new Machine(vcpu, board, clock);
+    if (o.engine === 'kvm') await machine.switchEngine('kvm');
+    return machine;
+  }
+
+  /** The engine that runs now; undefined for a machine with one engine. */
+  get engine(): SwitchTarget | undefined {
+    return this.vcpu instanceof SwitchingCpu ? this.vcpu.engine : undefined;
+  }
+
+  /**
+   * Goes on with another engine, at the next moment at which nothing runs. `bt` is the machine's soft engine.
+   * @throws MachineError when the machine has one engine
+   */
+  async switchEngine(engine: SwitchTarget): Promise<void> {
+    const { vcpu } = this;
+    if (!(vcpu instanceof SwitchingCpu)) throw notSwitchable();
+    if (!this.running) return vcpu.switchTo(engine);
+    await new Promise<void>((done, failed) => {
+      this.switchWanted = { engine, done, failed };
+      vcpu.requestExit();
+      this.wake?.();
+    });
+  }
+  private async switchNow(): Promise<void> {
+    const wanted = this.switchWanted;
+    this.switchWanted = undefined;
+    if (!wanted) return;
+    try {
+      await (this.vcpu as SwitchingCpu).switchTo(wanted.engine);
+      wanted.done();
+    } catch (error) {
+      wanted.failed(error);
+    }
+  }
+
+  /** Gives back what the machine holds of the host. It does not run. */
+  close(): void {
+    if (this.vcpu instanceof SwitchingCpu) this.vcpu.close();
   }
 
   /** Bytes typed at the serial console. */
@@ -150,10 +198,13 @@ export class Machine {
       this.wake?.();
     };
     signal?.addEventListener('abort', onAbort);
+    this.running = true;
     try {
       return await this.loop(() => signal?.aborted ?? false);
     } finally {
+      this.running = false;
       signal?.removeEventListener('abort', onAbort);
+      await this.switchNow();
     }
   }
 
@@ -163,7 +214,10 @@ export class Machine {
       if (this.end) return this.end;
       if (aborted()) return { kind: 'stopped' };
       this.clock.runDue();
-      const why = this.slice();
+      if (this.switchWanted) await this.switchNow();
+      const slice = this.slice();
+      const why = typeof slice === 'string' ? slice : await slice;
+      this.sliceEnds = -1n;
       if (this.end) return this.end;
       if (why === 'shutdown') return { kind: 'triple-fault' };
       if (why === 'hlt') {
@@ -177,15 +231,15 @@ export class Machine {
   }
 
   /** Runs up to the next timer, or about a millisecond. */
-  private slice(): 'budget' | 'hlt' | 'shutdown' {
+  private slice(): RunEnd | Promise<RunEnd> {
     const started = performance.now();
     const deadline = this.clock.nextDeadline();
-    const ns = deadline === undefined ? SLICE_NS : Math.min(Number(deadline - this.clock.now()), SLICE_NS);
+    const longest = this.vcpu.longestNs ?? SLICE_NS;
+    const ns = deadline === undefined ? longest : Math.min(Number(deadline - this.clock.now()), longest);
     const budget = Math.max(MIN_SLICE, Math.min(MAX_SLICE, Math.round(ns * this.speed)));
     const before = this.vcpu.retired;
     this.sliceEnds = this.clock.now() + BigInt(ns);
     const why = this.vcpu.run(budget, ns);
-    this.sliceEnds = -1n;
     const took = (performance.now() - started) * 1e6;
     const done = this.vcpu.retired - before;
     if (done > MIN_SLICE / 2 && took > 0) this.speed += 0.1 * (done / took - this.speed);
@@ -233,11 +287,17 @@ function modelOf(o: MachineOptions): CpuModel {
   throw new MachineError(`no CPU model ${o.cpu}`, `give one of ${CPU_MODELS.map((m) => m.name).join(', ')}`);
 }
 
-function softCpu(o: MachineOptions, memory: SoftMemory, board: Board, model: CpuModel): SoftVcpu {
-  const bridge = new VcpuBridge(memory, board, model);
+function softCpu(
+  o: MachineOptions,
+  memory: SoftMemory,
+  board: Board,
+  model: CpuModel,
+  shared?: SharedIdentity,
+): { soft: SoftVcpu; bridge: VcpuBridge } {
+  const bridge = new VcpuBridge(memory, board, model, shared);
   const rows = ROWS.map((r) => r);
   const decoder = makeDecoder(ROWS.filter((r) => r.feature === undefined || model.features.has(r.feature)));
-  const vcpu = new SoftVcpu({
+  const soft = new SoftVcpu({
     id: 0,
     engine: o.engine === 'interp' ? 'interp' : 'bt',
     memory,
@@ -247,18 +307,27 @@ function softCpu(o: MachineOptions, memory: SoftMemory, board: Board, model: Cpu
     host: bridge,
     ...vcpuTrace(o.log, o.logRange, o.logOutput),
   });
-  bridge.attach(vcpu);
-  return vcpu;
+  bridge.attach(soft);
+  return { soft, bridge };
 }
 
-/** @throws MachineError when no engine was given */
-function kvmCpu(o: MachineOptions, memory: SoftMemory, board: Board, model: CpuModel): ContractCpu {
-  if (!o.openVm) throw new MachineError('no engine to run on', 'use --engine auto');
-  const { vm, filterCpuid } = o.openVm(memory);
+/** Two engines for one guest, which is told of what both can carry. */
+function switchingCpu(
+  o: MachineOptions,
+  memory: SoftMemory,
+  board: Board,
+  model: CpuModel,
+  { vm, filterCpuid, engineIrqchip }: EngineVm,
+): SwitchingCpu {
   memory.memorySlots.forEach(({ gpa, size, offset }, slot) => {
     vm.setUserMemoryRegion({ slot, gpa, size, offset });
   });
-  return new ContractCpu(vm, board, model, filterCpuid);
+  const { tscHz } = vm;
+  const { entries: cpuid, missing } = filterCpuid(boardCpuid(model, tscHz, engineIrqchip));
+  const common = { ...model, features: new Set([...model.features].filter((name) => !missing.includes(name))) };
+  const { soft, bridge } = softCpu(o, memory, board, common, { cpuid, tscHz });
+  const other = new ContractCpu({ vm, board, cpuid, engineIrqchip });
+  return new SwitchingCpu({ soft: new SoftCpu(memory, soft, bridge, board), other, tscHz });
 }
 
 function makeMemory(slots: ConstructorParameters<typeof SoftMemory>[0]): SoftMemory {

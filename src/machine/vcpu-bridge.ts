@@ -1,7 +1,9 @@
 /** What a vCPU of the soft engine asks of the machine: ports, MMIO, the MSRs of the local APIC, CPUID, time. */
 
 import type { AccessWidth } from '../devices/device.ts';
+import type { CpuidEntry } from '../hv/contract.ts';
 import { ARCH_CAPABILITIES, type CpuModel, cpuid, tscAt, xcr0Mask } from '../hv/cpu-model.ts';
+import { CpuidTable } from '../hv/soft/cpuid-table.ts';
 import type { SoftVcpu, VcpuHost } from '../hv/soft/vcpu.ts';
 import type { SoftMemory } from '../hv/soft/vm.ts';
 import { CPU, CR4, MODE_CODE64 } from '../isa/layout.ts';
@@ -17,21 +19,38 @@ const X2APIC_LAST = 0x8ff;
 const ALL_ADDRESS_BITS = 0xffff_ffff_ffff_ffffn;
 const A20_BIT = 1n << 20n;
 const APIC_BASE_ENABLE = 1n << 11n;
+const NS_PER_SECOND = 1_000_000_000n;
+
+/** What a machine that can change engine takes from both engines instead of from its CPU model. */
+export interface SharedIdentity {
+  /** CPUID leaves that both engines can carry. */
+  readonly cpuid: readonly CpuidEntry[];
+  readonly tscHz: number;
+}
 
 export class VcpuBridge implements VcpuHost {
   private readonly view: DataView;
   private readonly memory: SoftMemory;
   private readonly board: Board;
   private readonly model: CpuModel;
+  private readonly shared: CpuidTable | undefined;
+  private readonly tscHz: bigint | undefined;
+  /** Added to what the clock gives, so that the TSC goes on where another engine left it. */
+  private tscBase = 0n;
   private vcpu!: SoftVcpu;
   /** KVM's clock, where the model has it. */
   kvmClock: KvmClock | undefined;
 
-  constructor(memory: SoftMemory, board: Board, model: CpuModel) {
+  /** @param model its features are those of `shared`, where that is given */
+  constructor(memory: SoftMemory, board: Board, model: CpuModel, shared?: SharedIdentity) {
     this.view = new DataView(memory.memory.buffer);
     this.memory = memory;
     this.board = board;
     this.model = model;
+    if (!shared) return;
+    this.shared = new CpuidTable();
+    this.shared.set(shared.cpuid);
+    this.tscHz = BigInt(Math.round(shared.tscHz));
   }
 
   /** Connects the board's interrupt requests to the vCPU. */
@@ -41,7 +60,8 @@ export class VcpuBridge implements VcpuHost {
     const tsc = (): bigint => this.tsc_now() + this.view.getBigUint64(vcpu.cpu + CPU.tsc_offset!, true);
     this.board.tsc = tsc;
     if (this.model.features.has('kvmclock')) {
-      this.kvmClock = new KvmClock({ memory: this.memory, clock, tsc, wallMs: this.board.wallMs });
+      const tscHz = this.tscHz === undefined ? undefined : Number(this.tscHz);
+      this.kvmClock ??= new KvmClock({ memory: this.memory, clock, tsc, wallMs: this.board.wallMs, tscHz });
     }
     this.view.setBigUint64(vcpu.cpu + CPU.xcr0_mask!, xcr0Mask(this.model.features), true);
     this.board.onInterruptChange = () => vcpu.setInterruptPending(apic.pending);
@@ -50,6 +70,7 @@ export class VcpuBridge implements VcpuHost {
       this.view.setBigUint64(vcpu.cpu + CPU.a20_mask!, open ? ALL_ADDRESS_BITS : ALL_ADDRESS_BITS & ~A20_BIT, true);
       vcpu.runtime.flush_all(vcpu.cpu);
     };
+    this.board.onA20(this.board.a20Open);
   }
 
   mmio_read(_cpu: number, gpa: bigint, size: number): bigint {
@@ -108,12 +129,24 @@ export class VcpuBridge implements VcpuHost {
   }
 
   tsc_now(): bigint {
-    return tscAt(this.board.clock.now());
+    const now = this.board.clock.now();
+    return this.tscHz === undefined ? tscAt(now) : (now * this.tscHz) / NS_PER_SECOND + this.tscBase;
+  }
+  /** Makes the guest's TSC `value` now, without IA32_TSC_ADJUST. Only for a machine with a shared identity. */
+  setTsc(value: bigint): void {
+    this.tscBase += value - this.board.tsc();
   }
   cpuid_query(cpu: number, leaf: number, subleaf: number): void {
     const osxsave = (this.view.getBigUint64(cpu + CPU.cr4!, true) & BigInt(CR4.OSXSAVE)) !== 0n;
     const apicEnabled = ((this.board.apic.readMsr(IA32_APIC_BASE) ?? 0n) & APIC_BASE_ENABLE) !== 0n;
     const xcr0 = this.view.getBigUint64(cpu + CPU.xcr0!, true);
+    if (this.shared) {
+      const cr4 = this.view.getBigUint64(cpu + CPU.cr4!, true);
+      this.shared.query(leaf, subleaf, cr4, apicEnabled ? APIC_BASE_ENABLE : 0n, xcr0).forEach((v, i) => {
+        this.view.setUint32(cpu + CPU.scratch! + i * 4, v >>> 0, true);
+      });
+      return;
+    }
     const apicId = this.view.getUint32(cpu + CPU.vcpu_id!, true);
     const r = cpuid(this.model, leaf, subleaf, { apicId, cpus: 1, osxsave, xcr0, apicEnabled });
     [r.eax, r.ebx, r.ecx, r.edx].forEach((v, i) => {

@@ -95,14 +95,14 @@ describe.skipIf(typeof kvm === 'string').for(CASES)('a guest at level $level', (
     while (reason === 'intr' && switches < SWITCHES) {
       reason = vm.run({ nanoseconds: 1000 + random.below(longest) }).reason;
       if (reason !== 'intr') break;
-      expect(vm.switchEngine(vm.engine === 'soft' ? 'kvm' : 'soft')).toBeUndefined();
+      expect(vm.switchEngine(vm.engine === 'soft' ? 'kvm' : 'bt')).toBeUndefined();
       switches++;
     }
     const each = ((performance.now() - began) * 1000) / switches;
     console.log(`level ${level}: ${switches} switches, ${each.toFixed(0)} µs each with what ran between`);
     // It must not have ended before.
     expect(switches).toBe(SWITCHES);
-    expect(vm.switchEngine(level === 3 ? 'kvm' : 'soft')).toBeUndefined();
+    expect(vm.switchEngine(level === 3 ? 'kvm' : 'bt')).toBeUndefined();
     while (reason === 'intr') reason = vm.run({ nanoseconds: 1e9 }).reason;
     expect(reason).toBe('hlt');
     expect(Number(vm.vcpu.getRegs().rax)).toBe(want);

@@ -64,7 +64,8 @@ async function engineOf(option: EngineName): Promise<{ engine: ChosenEngine; ope
     engine: 'kvm',
     openVm: (memory) => ({
       vm: hypervisor.createVmOn(memory),
-      filterCpuid: (entries) => filterCpuid(entries, supported).entries,
+      filterCpuid: (entries) => filterCpuid(entries, supported),
+      engineIrqchip: true,
     }),
   };
 }

@@ -138,6 +138,16 @@ export class KvmVm implements Vm {
   setPit(state: PitState): void {
     this.irqchip.setPit(state);
   }
+  getClock(): bigint {
+    const bytes = new Uint8Array(SIZE.clock);
+    need(this.c, this.c.ioctlStruct(this.fd, IOCTL.GET_CLOCK, bytes), 'KVM_GET_CLOCK');
+    return viewOf(bytes).getBigUint64(0, true);
+  }
+  setClock(ns: bigint): void {
+    const bytes = new Uint8Array(SIZE.clock);
+    viewOf(bytes).setBigUint64(0, ns, true);
+    need(this.c, this.c.ioctlStruct(this.fd, IOCTL.SET_CLOCK, bytes), 'KVM_SET_CLOCK');
+  }
   hook(hook: IoHook): () => void {
     return this.hooks.add(hook);
   }

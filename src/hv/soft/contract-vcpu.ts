@@ -32,6 +32,7 @@ const LONG_SLICE = 1 << 28;
 const TURN_MS = 8;
 const INTERRUPTED: Exit = { reason: 'intr' };
 const DB = 1;
+const IA32_TSC = 0x10;
 /** DR6 after a single step: BS, and the bits that read as one. */
 const DR6_STEP = 0xffff_4ff0n;
 const DR7_FIXED = 0x400n;
@@ -46,6 +47,7 @@ export class SoftContractVcpu implements Vcpu {
   private readonly state: SoftState;
   private readonly replay: Replay;
   private readonly tscHz: number;
+  private tscBase = 0n;
   private readonly cpuid = new CpuidTable();
   private last: Exit | undefined;
   /** The instruction at rip has left in the middle and waits for an answer, or to be carried out. */
@@ -87,7 +89,7 @@ export class SoftContractVcpu implements Vcpu {
         return 0;
       },
       msr_write: (_, index, value) => (replay.msrWrite(index, value) ? 0 : 1),
-      tsc_now: () => BigInt(Math.round((performance.now() * this.tscHz) / 1000)),
+      tsc_now: () => BigInt(Math.round((performance.now() * this.tscHz) / 1000)) + this.tscBase,
       cpuid_query: (_, leaf, subleaf) => {
         const r = this.cpuid.query(
           leaf,
@@ -340,7 +342,11 @@ export class SoftContractVcpu implements Vcpu {
     return indices.map((index) => this.state.msr(index));
   }
   setMsrs(values: readonly (readonly [index: number, value: bigint])[]): void {
-    for (const [index, value] of values) this.state.setMsr(index, value);
+    for (const [index, value] of values) {
+      // From outside the TSC is set without IA32_TSC_ADJUST, which is the guest's own.
+      if (index === IA32_TSC) this.tscBase += value - this.state.msr(index);
+      else this.state.setMsr(index, value);
+    }
   }
   getLapic(): Uint8Array {
     throw new HvError('the soft engine has no local APIC of its own', 'use the one of src/devices');

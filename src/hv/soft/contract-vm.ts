@@ -122,6 +122,12 @@ export class SoftVm implements Vm {
   setPit(): never {
     return this.createIrqchip();
   }
+  getClock(): never {
+    throw new HvError("the soft engine has no clock of KVM's", 'leave it out');
+  }
+  setClock(): never {
+    return this.getClock();
+  }
   hook(hook: IoHook): () => void {
     return this.hooks.add(hook);
   }
