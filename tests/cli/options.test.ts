@@ -85,6 +85,7 @@ describe('keys of the console', () => {
   });
   it('remembers a Ctrl-A at the end of a piece', () =>
     expect(feed('a\x01', 's', 'b')).toEqual(['a', { action: 'stats' }, 'b']));
+  it('has a key that changes engine', () => expect(feed('a\x01Eb')).toEqual(['a', { action: 'engine' }, 'b']));
   it('reports another key and swallows it', () => expect(feed('\x01zq')).toEqual([{ action: 'unknown' }, 'q']));
 });
 

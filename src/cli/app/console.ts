@@ -18,6 +18,8 @@ export interface ConsoleHandlers {
   readonly quit: () => void;
   /** Names and values to show for the statistics key. */
   readonly stats: () => Record<string, unknown>;
+  /** Goes on with the other engine; the result says what came of it, in a line. */
+  readonly switchEngine: () => Promise<string>;
   /** Output is queued beyond the limit: the guest must pause until {@link SerialConsole.drained}. */
   readonly congested: () => void;
   /** The reader of stdout is gone. */
@@ -133,6 +135,7 @@ export class SerialConsole {
     else if (action === 'help') for (const line of keyHelp) this.say(line);
     else if (action === 'stats') {
       for (const [name, value] of Object.entries(this.#handlers.stats())) this.say(`${name}: ${format(value)}`);
-    } else this.say('no such key; Ctrl-A H lists them');
+    } else if (action === 'engine') void this.#handlers.switchEngine().then((line) => this.say(line));
+    else this.say('no such key; Ctrl-A H lists them');
   }
 }

@@ -42,6 +42,10 @@ export interface MachineLike {
   serialInput(bytes: Uint8Array): void;
   run(options: { readonly signal?: AbortSignal }): Promise<Outcome>;
   stats(): object;
+  /** The engine that runs now; undefined for a machine with one engine. */
+  readonly engine?: 'bt' | 'kvm' | undefined;
+  /** Goes on with another engine. Rejects with a cause and advice when that cannot be. */
+  switchEngine?(engine: 'bt' | 'kvm'): Promise<void>;
 }
 
 export interface MachineFactory {

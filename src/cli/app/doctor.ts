@@ -86,9 +86,20 @@ async function checkEngines(): Promise<Finding[]> {
   const ns = (v: number | undefined): string => (v === undefined ? '?' : v < 10 ? v.toFixed(2) : v.toFixed(0));
   const speeds = `guest kernel code ${ns(found.kernelNs)} ns an instruction, user code ${ns(found.userNs)} ns`;
   const detail = `API ${found.apiVersion}, ${speeds}, exit ${ns(found.exitNs)} ns`;
+  const has = (there: boolean | undefined, name: string): string => `${there ? '' : 'no '}${name}`;
+  const parts: Finding = {
+    state: 'ok',
+    what: '/dev/kvm offers',
+    detail: [
+      has(found.irqchip, 'interrupt controllers in the kernel'),
+      has(found.paging32, '32-bit paging'),
+      has(found.tscScaling, 'TSC scaling'),
+      has(found.hypercalls, 'exits for hypercalls'),
+    ].join(', '),
+  };
   const slow = (found.kernelNs ?? 0) > KERNEL_NS_LIMIT;
   const advice = 'the host emulates guest kernels: enable nested virtualization there to use it';
-  return [slow ? { state: 'warn', what, detail, advice } : { state: 'ok', what, detail }, engine];
+  return [slow ? { state: 'warn', what, detail, advice } : { state: 'ok', what, detail }, parts, engine];
 }
 
 /** The first line a tool prints about its version; undefined when there is no such tool. */

@@ -6,8 +6,10 @@ import type { ChosenEngine } from '../../machine/engine-choice.ts';
 import type { MachineOptions as MachineEngine } from '../../machine/machine.ts';
 import type { MachineFactory } from './contract.ts';
 import { HostError, UsageError } from './errors.ts';
-import type { EngineName } from './options.ts';
+import type { IrqchipName } from './options.ts';
 import type { RunOptions } from './run.ts';
+
+type EngineOptions = Pick<RunOptions, 'cpu' | 'engine' | 'switchable' | 'irqchip'>;
 
 const buildDir = join(import.meta.dirname, '../../../build');
 
@@ -23,7 +25,7 @@ async function readBuilt(name: string): Promise<Uint8Array<ArrayBuffer>> {
  * Loads the machine and compiles the engine.
  * @throws HostError when Plinth is not built; UsageError for a CPU model that does not exist
  */
-export async function machineFactory(options: Pick<RunOptions, 'cpu' | 'engine'>): Promise<MachineFactory> {
+export async function machineFactory(options: EngineOptions): Promise<MachineFactory> {
   const [runtime, interpreter, index, { Machine, compileEngineImage }, { CPU_MODELS }] = await Promise.all([
     readBuilt('runtime.wasm'),
     readBuilt('interpreter.wasm'),
@@ -37,35 +39,50 @@ export async function machineFactory(options: Pick<RunOptions, 'cpu' | 'engine'>
     throw new UsageError(`there is no CPU model ${JSON.stringify(cpu)}`, `choose one of ${models.join(', ')}`);
   }
   const image = compileEngineImage(runtime, interpreter, JSON.parse(new TextDecoder().decode(index)));
-  const { engine, openVm } = await engineOf(options.engine);
+  const { engine, openVm } = await engineOf(options);
   return { create: (machineOptions) => Machine.create({ ...machineOptions, engine, openVm, cpu, image }) };
 }
 
 /**
  * Decides what runs the machine.
- * @throws HostError when `kvm` was asked for and there is none
+ * @throws HostError when `kvm` was asked for, or a switchable machine, and there is none
  */
-async function engineOf(option: EngineName): Promise<{ engine: ChosenEngine; openVm: MachineEngine['openVm'] }> {
-  const { chooseEngine, EngineError } = await import('../../machine/engine-choice.ts');
-  if (option === 'interp' || option === 'bt') return { engine: option, openVm: undefined };
+async function engineOf(o: EngineOptions): Promise<{ engine: ChosenEngine; openVm: MachineEngine['openVm'] }> {
+  const { chooseEngine } = await import('../../machine/engine-choice.ts');
+  const soft = o.engine === 'interp' || o.engine === 'bt';
+  if (soft && !o.switchable) return { engine: o.engine, openVm: undefined };
   const { examineKvm, KERNEL_NS_LIMIT } = await import('../../hv/kvm/evidence.ts');
-  try {
-    const { engine } = chooseEngine(option, examineKvm, KERNEL_NS_LIMIT);
-    if (engine !== 'kvm') return { engine, openVm: undefined };
-  } catch (error) {
-    if (error instanceof EngineError) throw new HostError(error.message, error.advice, { cause: error });
-    throw error;
-  }
+  return asHostError(async () => {
+    const { engine } = chooseEngine(o.engine, examineKvm, KERNEL_NS_LIMIT);
+    const openVm = engine === 'kvm' || o.switchable ? await vmOpener(o.irqchip ?? 'auto') : undefined;
+    return { engine, openVm };
+  });
+}
+
+/** @throws HvError when /dev/kvm cannot be opened or has no interrupt controllers, which were asked for */
+async function vmOpener(irqchip: IrqchipName): Promise<MachineEngine['openVm']> {
   const { KvmHypervisor } = await import('../../hv/kvm/hypervisor.ts');
   const { filterCpuid } = await import('../../hv/cpuid-entries.ts');
+  const { TSC_HZ } = await import('../../hv/cpu-model.ts');
   const hypervisor = KvmHypervisor.open();
+  if (irqchip === 'kernel' && !hypervisor.hasIrqchip) {
+    throw new HostError('this /dev/kvm has no interrupt controllers and timer', 'use --irqchip user');
+  }
   const supported = hypervisor.supportedCpuid();
-  return {
-    engine: 'kvm',
-    openVm: (memory) => ({
-      vm: hypervisor.createVmOn(memory),
-      filterCpuid: (entries) => filterCpuid(entries, supported),
-      engineIrqchip: true,
-    }),
-  };
+  return (memory) => ({
+    vm: hypervisor.createVmOn(memory, TSC_HZ),
+    filterCpuid: (entries) => filterCpuid(entries, supported),
+    engineIrqchip: irqchip !== 'user' && hypervisor.hasIrqchip,
+  });
+}
+
+/** What the engine refuses, as an error of the host with the same advice. */
+async function asHostError<T>(f: () => Promise<T>): Promise<T> {
+  try {
+    return await f();
+  } catch (error) {
+    const { message, advice } = error as Error & { advice?: unknown };
+    if (error instanceof HostError || typeof advice !== 'string') throw error;
+    throw new HostError(message, advice, { cause: error });
+  }
 }

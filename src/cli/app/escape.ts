@@ -1,7 +1,7 @@
 // The console's own keys: Ctrl-A and one more key, taken out of what the user types.
 
 /** What a key asks for. */
-export type ConsoleAction = 'quit' | 'help' | 'stats' | 'unknown';
+export type ConsoleAction = 'quit' | 'help' | 'stats' | 'engine' | 'unknown';
 
 const prefix = 0x01;
 
@@ -11,12 +11,14 @@ const actions: { readonly [key: string]: ConsoleAction } = {
   '?': 'help',
   s: 'stats',
   c: 'stats',
+  e: 'engine',
 };
 
 /** What the help key prints. */
 export const keyHelp = [
   'Ctrl-A X       quit Plinth at once (the guest gets no warning)',
   'Ctrl-A S       show what the machine has done so far',
+  'Ctrl-A E       go on with the other engine, /dev/kvm or the translator',
   'Ctrl-A H       show these keys',
   'Ctrl-A Ctrl-A  send Ctrl-A to the guest',
 ];

@@ -12,6 +12,10 @@ export const maxMemory = MAX_RAM;
 export const engines = ['kvm', 'bt', 'interp', 'auto'] as const;
 export type EngineName = (typeof engines)[number];
 
+/** Where /dev/kvm's interrupt controllers and timer are: in the kernel where it can (auto), always there, or never. */
+export const irqchips = ['auto', 'kernel', 'user'] as const;
+export type IrqchipName = (typeof irqchips)[number];
+
 /** How to boot, as the machine knows it; stated here too because help must not load the machine. */
 export const bootMethods = ['auto', 'bzimage', 'elf', 'pvh', 'multiboot'] as const;
 export type BootMethodName = (typeof bootMethods)[number];

@@ -8,6 +8,7 @@ import {
   collectCopy,
   engines,
   formatSize,
+  irqchips,
   logItems,
   maxMemory,
   minMemory,
@@ -106,6 +107,12 @@ function addRun(program: Command, done: (code: number) => void): void {
         .default('auto'),
     )
     .addOption(new Option('--engine <name>', 'what runs the instructions').choices(engines).default('auto'))
+    .option('--switchable', 'a guest that both engines can run: Ctrl-A E changes engine (--engine kvm always can)')
+    .addOption(
+      new Option('--irqchip <where>', "/dev/kvm's interrupt controllers and timer: the kernel's or Plinth's own")
+        .choices(irqchips)
+        .default('auto'),
+    )
     .addOption(new Option('--timeout <seconds>', 'stop the guest after this time, exit 124').argParser(parseTimeout))
     .addOption(
       new Option('--log <items>', `trace to stderr: ${logItems.join(',')}`).argParser(parseLog).default([], 'nothing'),

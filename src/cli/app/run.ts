@@ -5,7 +5,7 @@ import { SerialConsole, type Streams } from './console.ts';
 import type { MachineFactory, MachineLike, MachineOptions, Outcome } from './contract.ts';
 import { exitCode, HostError, UsageError } from './errors.ts';
 import { defaultCommandLine } from './kernel.ts';
-import { type BootMethodName, type EngineName, type FileToCopy, formatSize } from './options.ts';
+import { type BootMethodName, type EngineName, type FileToCopy, formatSize, type IrqchipName } from './options.ts';
 import { onEndingSignal } from './signals.ts';
 
 /** Options of the command line, parsed. */
@@ -17,6 +17,9 @@ export interface RunOptions {
   readonly boot?: BootMethodName;
   readonly memory: number;
   readonly engine: EngineName;
+  /** The guest is told of what both engines can carry. */
+  readonly switchable?: boolean;
+  readonly irqchip?: IrqchipName;
   /** Seconds. */
   readonly timeout?: number;
   readonly log: string[];
@@ -153,6 +156,18 @@ async function runToEnd(
   }
 }
 
+/** Goes on with the other engine. @returns what came of it, a line for the user */
+async function switchEngine(machine: MachineLike | undefined): Promise<string> {
+  const to = machine?.engine === 'kvm' ? 'bt' : 'kvm';
+  try {
+    await machine?.switchEngine?.(to);
+    return `goes on with the engine ${machine?.engine}`;
+  } catch (error) {
+    const { message, advice } = error as Error & { advice?: string };
+    return advice === undefined || message.endsWith(advice) ? message : `${message}; ${advice}`;
+  }
+}
+
 /**
  * Runs a machine on the given streams.
  * @param loadFactory loads what builds machines; called at once, waited for when the guest's files are there
@@ -173,6 +188,7 @@ export async function runMachine(
     input: (bytes) => machine?.serialInput(bytes),
     quit: () => end({ code: exitCode.poweroff, message: 'quit' }),
     stats: () => ({ ...machine?.stats() }),
+    switchEngine: () => switchEngine(machine),
     congested: () => pauses.current.abort(),
     outputClosed: () => end({ code: exitCode.hostError }),
   });

@@ -18,8 +18,14 @@ export interface KvmEvidence {
   readonly userNs?: number;
   /** Nanoseconds of a port access that leaves the guest. */
   readonly exitNs?: number;
-  /** In-kernel interrupt controllers are there. */
+  /** In-kernel interrupt controllers and timer are there. */
   readonly irqchip?: boolean;
+  /** It runs 32-bit code with paging; a host without nested virtualization may not. */
+  readonly paging32?: boolean;
+  /** A guest's TSC can run at a frequency of its own. */
+  readonly tscScaling?: boolean;
+  /** Hypercalls come out as exits. */
+  readonly hypercalls?: boolean;
 }
 
 /**
@@ -56,7 +62,10 @@ export function examineKvm(path = '/dev/kvm'): KvmEvidence {
     return {
       usable: true,
       apiVersion: hypervisor.apiVersion,
-      irqchip: hypervisor.capability('IRQCHIP') > 0,
+      irqchip: hypervisor.hasIrqchip,
+      paging32: runsPaging32(hypervisor),
+      tscScaling: hypervisor.capability('TSC_CONTROL') > 0,
+      hypercalls: hypervisor.capability('XEN_HVM') > 0,
       kernelNs: loopNs(hypervisor, false, KERNEL_ROUNDS),
       userNs: loopNs(hypervisor, true, USER_ROUNDS),
       exitNs: exitNs(hypervisor),
@@ -76,12 +85,31 @@ function unusable(error: unknown): KvmEvidence {
   };
 }
 
-/** Runs `measure` in a 64-bit guest with `code` at AT.code; every fault ends in HLT. */
-function inGuest<T>(h: KvmHypervisor, code: readonly number[], user: boolean, measure: (vcpu: Vcpu) => T): T {
+function runsPaging32(h: KvmHypervisor): boolean {
+  return inGuest(
+    h,
+    [HLT],
+    false,
+    (vcpu) => {
+      start(vcpu, 0);
+      return vcpu.run({ nanoseconds: LIMIT_NS }).reason === 'hlt';
+    },
+    'pae',
+  );
+}
+
+/** Runs `measure` in a guest of a mode, 64-bit if not said otherwise, with `code` at AT.code; every fault ends in HLT. */
+function inGuest<T>(
+  h: KvmHypervisor,
+  code: readonly number[],
+  user: boolean,
+  measure: (vcpu: Vcpu) => T,
+  mode: 'long' | 'pae' = 'long',
+): T {
   const vm = h.createVm({ ram: AT.ram });
   try {
     vm.setUserMemoryRegion({ slot: 0, gpa: 0, size: AT.ram, offset: 0 });
-    const sregs = setUpMode(vm.memory, 'long', () => [HLT]);
+    const sregs = setUpMode(vm.memory, mode, () => [HLT]);
     vm.memory.write(AT.code, Uint8Array.from(code));
     const vcpu = vm.createVcpu(0);
     vcpu.setCpuid(h.supportedCpuid());

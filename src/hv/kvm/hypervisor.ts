@@ -53,6 +53,10 @@ export class KvmHypervisor implements Hypervisor {
   capability(name: keyof typeof CAP): number {
     return Math.max(0, this.c.ioctl(this.fd, IOCTL.CHECK_EXTENSION, CAP[name]));
   }
+  /** Interrupt controllers and timer are there, with all that moving them needs. */
+  get hasIrqchip(): boolean {
+    return (['IRQCHIP', 'PIT2', 'PIT_STATE2', 'IRQ_ROUTING'] as const).every((name) => this.capability(name) > 0);
+  }
   private check(path: string): void {
     const version = this.apiVersion;
     if (version !== API_VERSION) {
