@@ -11,10 +11,10 @@ exec </dev/console >/dev/console 2>&1
 mkdir -p /dev/shm
 mount -t tmpfs shm /dev/shm
 
-# The value of a word `$1=value` of the command line, commas as blanks.
+# The value of a word `$1=value` of the command line, plus signs as blanks.
 word() {
   for w in $(cat /proc/cmdline); do
-    case $w in "$1"=*) echo "${w#*=}" | tr , ' ' ;; esac
+    case $w in "$1"=*) echo "${w#*=}" | tr + ' ' ;; esac
   done
 }
 
@@ -25,6 +25,10 @@ step() {
 }
 
 plinth() { node /plinth/src/cli/main.ts "$@"; }
+# The image's machine on KVM; more options may follow.
+machine() {
+  plinth run --engine kvm --timeout "$(word nested.timeout)" --append "$(word nested.append)" "$@"
+}
 
 step_modules() {
   for module in $(cat /modules/order); do
@@ -47,15 +51,13 @@ step_lockstep() {
 }
 
 # A script in place of the shell.
-step_exec() {
-  plinth run --engine kvm --timeout "$(word nested.timeout)" --exec 'uname -a; cat /proc/interrupts' </dev/null
-}
+step_exec() { machine --exec 'uname -a; cat /proc/interrupts' </dev/null; }
 
 # The shell as a person uses it: wait for the prompt, type a line, wait for the next prompt.
 step_shell() {
   mkfifo /tmp/keys
   : >/tmp/screen
-  plinth run --engine kvm --timeout "$(word nested.timeout)" </tmp/keys >/tmp/screen 2>&1 &
+  machine </tmp/keys >/tmp/screen 2>&1 &
   machine=$!
   tail -f /tmp/screen &
   screen=$!

@@ -1,9 +1,10 @@
 // QEMU without hardware's help, emulating a processor with SVM: starts the outer guest and follows its console.
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { onEndingSignal } from '../../src/cli/app/signals.ts';
 import type { OuterGuest } from './root.ts';
 
 const QEMU = 'qemu-system-x86_64';
@@ -14,14 +15,26 @@ const MEMORY = 3072;
 /** MiB of translated code: Node.js and what it compiles are much code. */
 const TRANSLATIONS = 512;
 
+/** no_timer_check: on a busy host the emulated timer may miss the ticks that the kernel waits for to trust it. */
+const KERNEL_WORDS = [
+  ...['console=ttyS0', 'panic=-1', 'quiet', 'mitigations=off', 'cryptomgr.notests', 'no_timer_check'],
+  // Without a watchdog: a processor that others use stands still for seconds.
+  ...['nowatchdog', 'rcupdate.rcu_cpu_stall_suppress=1'],
+];
 /** Carriage returns, and sequences for a terminal (ECMA-48 5.4), such as the shell's question for the cursor's place. */
 const CONTROL = /\r|\x1b\[[0-?]*[ -/]*[@-~]/g;
+
+/** Seconds by the clock, and of processor time that QEMU used, which a busy host changes less. */
+export interface Time {
+  readonly clock: number;
+  readonly processor: number;
+}
 
 /** One step of init.sh as it ended. */
 export interface StepResult {
   readonly name: string;
   readonly code: number;
-  readonly seconds: number;
+  readonly time: Time;
   /** What it printed, line ends as LF. */
   readonly console: string;
 }
@@ -40,9 +53,10 @@ export interface OuterRun {
   /** Name of a step that began and did not end. */
   readonly unfinished: string | undefined;
   readonly timedOut: boolean;
-  /** Seconds from QEMU's start to the first step. */
-  readonly boot: number;
-  readonly seconds: number;
+  /** From QEMU's start to the first step. */
+  readonly boot: Time;
+  /** To the last line. */
+  readonly total: Time;
 }
 
 /** The version QEMU prints; undefined when there is no QEMU. */
@@ -51,77 +65,113 @@ export function qemuVersion(): string | undefined {
   return result.status === 0 ? /version (\S+)/.exec(result.stdout)?.[1] : undefined;
 }
 
+/** Fields 14 and 15 of /proc/<pid>/stat, user and system time in ticks of 1/100 s (proc(5)); 0 when it is gone. */
+function processorSeconds(pid: number | undefined): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return 0;
+  }
+}
+
 /** Cuts the console into the steps that init.sh marks. */
 class StepReader {
   readonly steps: StepResult[] = [];
-  current: { name: string; began: number; lines: string[] } | undefined;
-  boot = 0;
+  current: { name: string; began: Time; lines: string[] } | undefined;
+  boot: Time | undefined;
+  last: Time = { clock: 0, processor: 0 };
   private readonly started = performance.now();
+  private readonly pid: number | undefined;
+  private readonly onLine: (line: string) => void;
   private rest = '';
 
-  get seconds(): number {
-    return (performance.now() - this.started) / 1000;
+  constructor(pid: number | undefined, onLine: (line: string) => void) {
+    this.pid = pid;
+    this.onLine = onLine;
   }
-  feed(text: string, onLine: (line: string) => void): void {
+  private now(): Time {
+    return { clock: (performance.now() - this.started) / 1000, processor: processorSeconds(this.pid) };
+  }
+  feed(text: string): void {
     const lines = (this.rest + text).split('\n');
     this.rest = lines.pop() ?? '';
-    for (const line of lines) this.line(line.replace(CONTROL, ''), onLine);
+    this.last = this.now();
+    for (const line of lines) this.line(line.replace(CONTROL, ''));
   }
-  private line(line: string, onLine: (line: string) => void): void {
+  private line(line: string): void {
     const mark = /@@ (begin|end) (\w+)(?: (\d+))?$/.exec(line);
     if (mark?.[1] === 'begin') {
-      if (this.boot === 0) this.boot = this.seconds;
-      this.current = { name: mark[2]!, began: this.seconds, lines: [] };
+      this.boot ??= this.last;
+      this.current = { name: mark[2]!, began: this.last, lines: [] };
     } else if (mark && this.current) {
       const { name, began, lines } = this.current;
       // The inner console may end in the middle of a line.
       lines.push(line.slice(0, mark.index));
-      this.steps.push({ name, code: Number(mark[3]), seconds: this.seconds - began, console: lines.join('\n') });
+      const time = { clock: this.last.clock - began.clock, processor: this.last.processor - began.processor };
+      this.steps.push({ name, code: Number(mark[3]), time, console: lines.join('\n') });
       this.current = undefined;
     } else this.current?.lines.push(line);
-    onLine(line);
+    this.onLine(line);
   }
 }
 
 function start(folder: string, words: readonly string[]): ChildProcess {
-  const kernelWords = ['console=ttyS0', 'panic=-1', 'quiet', 'mitigations=off', 'cryptomgr.notests', ...words];
+  const kernelWords = [...KERNEL_WORDS, ...words].join(' ');
   const args = [
     ...['-accel', `tcg,thread=multi,tb-size=${TRANSLATIONS}`],
     ...['-cpu', CPU, '-m', String(MEMORY)],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
     ...['-kernel', join(folder, 'vmlinuz'), '-initrd', join(folder, 'initramfs.cpio')],
-    ...['-append', kernelWords.join(' ')],
+    ...['-append', kernelWords],
   ];
   return spawn(QEMU, args, { stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
-/** Runs the outer guest to its end. The files it needs are in a temporary folder meanwhile. */
-export async function runOuterGuest(guest: OuterGuest, settings: RunSettings): Promise<OuterRun> {
-  const folder = await mkdtemp(join(tmpdir(), 'plinth-nested-'));
+/** Follows the outer guest to its end. */
+async function follow(child: ChildProcess, settings: RunSettings): Promise<OuterRun> {
+  const reader = new StepReader(child.pid, settings.onLine);
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    child.kill('SIGKILL');
+  }, settings.limit * 1000);
+  child.stdout!.setEncoding('utf8').on('data', (text: string) => reader.feed(text));
   try {
-    await writeFile(join(folder, 'vmlinuz'), guest.kernel);
-    await writeFile(join(folder, 'initramfs.cpio'), guest.initramfs);
-    const reader = new StepReader();
-    const child = start(folder, settings.words);
-    let timedOut = false;
-    const timer = setTimeout(() => {
-      timedOut = true;
-      child.kill('SIGKILL');
-    }, settings.limit * 1000);
-    const stop = (): void => {
-      child.kill('SIGKILL');
-    };
-    process.once('exit', stop);
-    child.stdout!.setEncoding('utf8').on('data', (text: string) => reader.feed(text, settings.onLine));
     await new Promise((resolve, reject) => {
       child.once('error', reject);
       child.once('close', resolve);
     });
-    clearTimeout(timer);
-    process.off('exit', stop);
-    const { steps, boot, seconds, current } = reader;
-    return { steps, unfinished: current?.name, timedOut, boot, seconds };
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    clearTimeout(timer);
+  }
+  const { steps, last, boot = last, current } = reader;
+  return { steps, unfinished: current?.name, timedOut, boot, total: last };
+}
+
+/**
+ * Runs the outer guest to its end. The files it needs are in a temporary folder meanwhile; a signal that ends this
+ * process ends QEMU too.
+ */
+export async function runOuterGuest(guest: OuterGuest, settings: RunSettings): Promise<OuterRun> {
+  const folder = mkdtempSync(join(tmpdir(), 'plinth-nested-'));
+  let child: ChildProcess | undefined;
+  const cleanUp = (): void => {
+    child?.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  };
+  process.once('exit', cleanUp);
+  const release = onEndingSignal((code) => process.exit(code));
+  try {
+    writeFileSync(join(folder, 'vmlinuz'), guest.kernel);
+    writeFileSync(join(folder, 'initramfs.cpio'), guest.initramfs);
+    child = start(folder, settings.words);
+    return await follow(child, settings);
+  } finally {
+    release();
+    process.off('exit', cleanUp);
+    cleanUp();
   }
 }
