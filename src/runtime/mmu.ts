@@ -34,7 +34,7 @@ import {
 } from './gen/layout';
 import { forget_faulting } from './spaces';
 import { canonical, cpl, current_context, long_mode, must_wait, raise, raise_leave } from './state';
-import { find, found_gpa, found_rights } from './stlb';
+import { find, found_gpa, found_rights, known } from './stlb';
 import { tlb_entry, tlb_fill } from './tlb';
 import { ACCESS_AC, ACCESS_FETCH, ACCESS_USER, ACCESS_WRITE, RIGHT_GLOBAL, walk_error } from './walk';
 import { note_access } from './watch';
@@ -68,6 +68,26 @@ function page_fault(cpu: u32, va: u64): u32 {
   return raise(cpu, EXC_PF, walk_error);
 }
 
+/** Kinds of access by the context, but for ACCESS_WRITE and ACCESS_FETCH. */
+function access_of(ctx: u32): u32 {
+  if (ctx == TLB_CTX_USER) return ACCESS_USER;
+  return ctx == TLB_CTX_SUPERVISOR_AC ? ACCESS_AC : 0;
+}
+
+/**
+ * The short way after a miss: what the second-level TLB knows goes into the TLB of the current context. Host address,
+ * or 0 where there is more to do; then nothing has happened.
+ */
+function refill(cpu: u32, va: u64, size: u32, write: bool): u32 {
+  const ctx = current_context(cpu);
+  if ((<u32>va & 0xfff) + size > 4096 || ctx == TLB_CTX_CHECKED || load<u32>(cpu + CPU_WATCHED)) return 0;
+  if (!known(cpu, va, access_of(ctx) | (write ? ACCESS_WRITE : 0))) return 0;
+  const p2m = p2m_entry(cpu, found_gpa);
+  if (p2m == 0 || (write && (p2m & (P2M_WRITABLE | P2M_HOOKED)) != P2M_WRITABLE)) return 0;
+  tlb_fill(cpu, ctx, va, p2m);
+  return (p2m & 0xfffff000) + (<u32>va & 0xfff);
+}
+
 /** Finds the page of `va` in a context (not TLB_CTX_CHECKED), filling the TLB. 1: #PF is recorded. */
 function translate(cpu: u32, va: u64, ctx: u32, write: bool): u32 {
   const at = tlb_entry(cpu, ctx, va);
@@ -77,10 +97,7 @@ function translate(cpu: u32, va: u64, ctx: u32, write: bool): u32 {
     t_flags = P2M_PRESENT | P2M_WRITABLE;
     return 0;
   }
-  let access: u32 = write ? ACCESS_WRITE : 0;
-  if (ctx == TLB_CTX_USER) access |= ACCESS_USER;
-  else if (ctx == TLB_CTX_SUPERVISOR_AC) access |= ACCESS_AC;
-  if (!find(cpu, va, access)) return page_fault(cpu, va);
+  if (!find(cpu, va, access_of(ctx) | (write ? ACCESS_WRITE : 0))) return page_fault(cpu, va);
   const p2m = p2m_entry(cpu, found_gpa);
   t_gpa = found_gpa;
   t_flags = p2m;
@@ -188,6 +205,8 @@ function access(cpu: u32, address: u64, n: u32, ctx: u32, kind: u32, stack: bool
 
 /** Where to load `size` (1-64, + MEM_STACK) bytes of linear address `va`; 0 after recording a fault. */
 export function mem_read(cpu: u32, va: u64, size: u32): u32 {
+  const quick = refill(cpu, va, size & SIZE_MASK, false);
+  if (quick) return quick;
   may_leave = true;
   const host = access(cpu, va, size & SIZE_MASK, current_context(cpu), READ, (size & MEM_STACK) != 0);
   if (host && load<u32>(cpu + CPU_WATCHED)) note_access(cpu, load<u64>(cpu + CPU_BOUNCE_VA), size & SIZE_MASK, false);
@@ -195,6 +214,8 @@ export function mem_read(cpu: u32, va: u64, size: u32): u32 {
 }
 /** Where to store; 0 after recording a fault. mem_commit has to follow the store. */
 export function mem_write(cpu: u32, va: u64, size: u32): u32 {
+  const quick = refill(cpu, va, size & SIZE_MASK, true);
+  if (quick) return quick;
   may_leave = true;
   const host = access(cpu, va, size & SIZE_MASK, current_context(cpu), WRITE, (size & MEM_STACK) != 0);
   if (host && load<u32>(cpu + CPU_WATCHED)) note_access(cpu, load<u64>(cpu + CPU_BOUNCE_VA), size & SIZE_MASK, true);
@@ -202,6 +223,8 @@ export function mem_write(cpu: u32, va: u64, size: u32): u32 {
 }
 /** Where to load and then store; 0 after recording a fault. mem_commit has to follow the store. */
 export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
+  const quick = refill(cpu, va, size & SIZE_MASK, true);
+  if (quick) return quick;
   may_leave = true;
   const host = access(cpu, va, size & SIZE_MASK, current_context(cpu), MODIFY, (size & MEM_STACK) != 0);
   if (host && load<u32>(cpu + CPU_WATCHED)) note_access(cpu, load<u64>(cpu + CPU_BOUNCE_VA), size & SIZE_MASK, true);
@@ -214,6 +237,8 @@ export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
  * the bounce buffer.
  */
 export function ram_read(cpu: u32, va: u64, size: u32): u32 {
+  const quick = refill(cpu, va, size, false);
+  if (quick) return quick;
   const ctx = current_context(cpu);
   if (load<u32>(cpu + CPU_WATCHED)) return 0;
   if (ctx == TLB_CTX_CHECKED || !canonical(va) || !canonical(va + size - 1)) return 0;
@@ -229,6 +254,8 @@ export function ram_read(cpu: u32, va: u64, size: u32): u32 {
 }
 /** The same for a store, or a load and a store: only where it may go straight to memory within one page. */
 export function ram_write(cpu: u32, va: u64, size: u32): u32 {
+  const quick = refill(cpu, va, size, true);
+  if (quick) return quick;
   const ctx = current_context(cpu);
   if (load<u32>(cpu + CPU_WATCHED)) return 0;
   if (ctx == TLB_CTX_CHECKED || !canonical(va) || (<u32>va & 0xfff) + size > 4096) return 0;

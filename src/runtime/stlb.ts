@@ -79,10 +79,11 @@ function large_set(cpu: u32, va: u64, number: u32): u32 {
 
 /** The entry of a set that has a tag, or 0. */
 function probe(set: u32, tag: u64): u32 {
-  if (load<u64>(set + STLB_TAG) == tag) return set;
-  if (load<u64>(set + STLB_ENTRY_SIZE + STLB_TAG) == tag) return set + STLB_ENTRY_SIZE;
-  if (load<u64>(set + 2 * STLB_ENTRY_SIZE + STLB_TAG) == tag) return set + 2 * STLB_ENTRY_SIZE;
-  return load<u64>(set + 3 * STLB_ENTRY_SIZE + STLB_TAG) == tag ? set + 3 * STLB_ENTRY_SIZE : 0;
+  // Without branches: which way it is cannot be foreseen.
+  let at = select<u32>(set, 0, load<u64>(set + STLB_TAG) == tag);
+  at = select<u32>(set + STLB_ENTRY_SIZE, at, load<u64>(set + STLB_ENTRY_SIZE + STLB_TAG) == tag);
+  at = select<u32>(set + 2 * STLB_ENTRY_SIZE, at, load<u64>(set + 2 * STLB_ENTRY_SIZE + STLB_TAG) == tag);
+  return select<u32>(set + 3 * STLB_ENTRY_SIZE, at, load<u64>(set + 3 * STLB_ENTRY_SIZE + STLB_TAG) == tag);
 }
 function probe_small(cpu: u32, va: u64, number: u32): u32 {
   return probe(small_set(cpu, va, number), (va & PAGE) | number);
@@ -153,6 +154,26 @@ export function may_be_large(cpu: u32, va: u64): bool {
   return ((load<u8>(cpu + TLB_LARGE_OFFSET + (bit >> 3)) >> <u8>(bit & 7)) & 1) != 0;
 }
 
+/** Whether an entry with these rights lets an access be made without a walk. */
+function serves(cpu: u32, access: u32, rights: u32): bool {
+  return allowed(cpu, access, rights) && (!(access & ACCESS_WRITE) || (rights & RIGHT_DIRTY) != 0);
+}
+function take(cpu: u32, va: u64, at: u32, page: u64): void {
+  const within = at < cpu + STLB_LARGE_OFFSET ? ~PAGE : ~PART;
+  found_gpa = a20(cpu, (page & ADDRESS) | (va & within));
+  found_rights = <u32>page & RIGHTS;
+}
+
+/** `find` as far as it needs no walk; false leaves everything as it is. Any address will do. */
+export function known(cpu: u32, va: u64, access: u32): bool {
+  const at = search(cpu, va);
+  if (at == 0) return false;
+  const page = load<u64>(at + STLB_PAGE);
+  if (!serves(cpu, access, <u32>page)) return false;
+  take(cpu, va, at, page);
+  return true;
+}
+
 /**
  * Translates a canonical linear address for an access (ACCESS_* bits), walking if it must. True: found_gpa and
  * found_rights are set. False: walk_error is the page-fault error code; it is always that of a walk.
@@ -161,11 +182,8 @@ export function find(cpu: u32, va: u64, access: u32): bool {
   const at = search(cpu, va);
   if (at != 0) {
     const page = load<u64>(at + STLB_PAGE);
-    const rights = <u32>page & RIGHTS;
-    if (allowed(cpu, access, rights) && (!(access & ACCESS_WRITE) || rights & RIGHT_DIRTY)) {
-      const within = at < cpu + STLB_LARGE_OFFSET ? ~PAGE : ~PART;
-      found_gpa = a20(cpu, (page & ADDRESS) | (va & within));
-      found_rights = rights;
+    if (serves(cpu, access, <u32>page)) {
+      take(cpu, va, at, page);
       return true;
     }
     // The tables may allow more by now.

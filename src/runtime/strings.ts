@@ -24,6 +24,8 @@ import { gpr, mode64, RAX, RCX, set_gpr } from './state';
 
 const RSI: u32 = 6;
 const RDI: u32 = 7;
+/** Up to so many bytes a loop here is faster than memory.copy and memory.fill, which leave WebAssembly. */
+const SHORT: u32 = 128;
 
 /** Every instruction is looked at: a trap may be due after each iteration. */
 function stepped(cpu: u32): bool {
@@ -90,15 +92,15 @@ export function rep_movs(cpu: u32, width: u32, asize: u32, seg_field: u32): u64 
   if (stepped(cpu)) return 0;
   if (one_at_a_time(cpu)) return 0;
   const mask = mask_of(asize);
-  const size: u64 = width >> 3;
+  const shift: u64 = ctz(width >> 3);
   const source = gpr(cpu, RSI) & mask;
   const target = gpr(cpu, RDI) & mask;
   const from = linear(cpu, seg_field, source);
   const to = destination(cpu, target);
   const bytes = min(room(from, source, mask), room(to, target, mask));
-  const count = min(bytes / size, gpr(cpu, RCX) & mask);
+  const count = min(bytes >> shift, gpr(cpu, RCX) & mask);
   if (count == 0) return 0;
-  const length = <u32>(count * size);
+  const length = <u32>(count << shift);
   if (!within(cpu, seg_field, source, length, 0) || !within(cpu, CPU_SEG_BASE + SEG_ES * 8, target, length, 1))
     return 0;
   const read_at = readable(cpu, from);
@@ -106,12 +108,25 @@ export function rep_movs(cpu: u32, width: u32, asize: u32, seg_field: u32): u64 
   const write_at = writable(cpu, to);
   if (write_at == 0) return 0;
   // Forwards over itself a string repeats what lies between the two addresses (SDM vol.2 MOVS).
-  if (write_at - read_at < length && write_at != read_at) copy_forward(write_at, read_at, length, <u32>size);
+  if (write_at - read_at < length && write_at != read_at) copy_forward(write_at, read_at, length, width >> 3);
+  else if (length <= SHORT) copy_short(write_at, read_at, length);
   else memory.copy(write_at, read_at, length);
   set_counter(cpu, RSI, asize, source + length);
   set_counter(cpu, RDI, asize, target + length);
   set_counter(cpu, RCX, asize, (gpr(cpu, RCX) & mask) - count);
   return count;
+}
+
+/** Copies at most SHORT bytes to where no byte that is still to be read lies. */
+function copy_short(to: u32, from: u32, length: u32): void {
+  const words = length & ~7;
+  let i: u32 = 0;
+  for (; i < words; i += 8) store<u64>(to + i, load<u64>(from + i));
+  if (length & 4) {
+    store<u32>(to + i, load<u32>(from + i));
+    i += 4;
+  }
+  for (; i < length; i++) store<u8>(to + i, load<u8>(from + i));
 }
 
 function copy_forward(to: u32, from: u32, length: u32, size: u32): void {
@@ -127,12 +142,12 @@ export function rep_stos(cpu: u32, width: u32, asize: u32, _seg_field: u32): u64
   if (stepped(cpu)) return 0;
   if (one_at_a_time(cpu)) return 0;
   const mask = mask_of(asize);
-  const size: u64 = width >> 3;
+  const shift: u64 = ctz(width >> 3);
   const target = gpr(cpu, RDI) & mask;
   const to = destination(cpu, target);
-  const count = min(room(to, target, mask) / size, gpr(cpu, RCX) & mask);
+  const count = min(room(to, target, mask) >> shift, gpr(cpu, RCX) & mask);
   if (count == 0) return 0;
-  const length = <u32>(count * size);
+  const length = <u32>(count << shift);
   if (!within(cpu, CPU_SEG_BASE + SEG_ES * 8, target, length, 1)) return 0;
   const at = writable(cpu, to);
   if (at == 0) return 0;
@@ -148,7 +163,7 @@ function fill(at: u32, value: u64, length: u32, width: u32): void {
   if (width == 8) pattern = (value & 0xff) * 0x0101010101010101;
   else if (width == 16) pattern = (value & 0xffff) * 0x0001000100010001;
   else if (width == 32) pattern = (value & 0xffffffff) * 0x0000000100000001;
-  if (pattern == (pattern & 0xff) * 0x0101010101010101) {
+  if (length > SHORT && pattern == (pattern & 0xff) * 0x0101010101010101) {
     memory.fill(at, <u8>pattern, length);
     return;
   }
