@@ -69,6 +69,8 @@ export interface ContractCpuOptions {
 export class ContractCpu implements MachineCpu {
   readonly retired = 0;
   readonly longestNs = LONGEST_NS;
+  /** How often each reason made the vCPU come back. */
+  readonly exits: Record<string, number> = {};
   readonly vcpu: Vcpu;
   private readonly vm: Vm;
   private readonly board: Board;
@@ -160,6 +162,7 @@ export class ContractCpu implements MachineCpu {
       this.away = true;
       const exit = await this.vcpu.runAsync({ nanoseconds: (ends - turn) * 1e6 });
       this.away = false;
+      this.exits[exit.reason] = (this.exits[exit.reason] ?? 0) + 1;
       if (exit.reason === 'shutdown') return 'shutdown';
       if (!this.irqchip) this.board.apic.cr8 = this.vcpu.cr8;
       this.handle(exit);

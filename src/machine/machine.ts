@@ -5,24 +5,24 @@
 import { HostClock } from '../devices/clock.ts';
 import type { CpuidEntry, Vm } from '../hv/contract.ts';
 import { CPU_MODELS, type CpuModel, cpuModel, withKvmClock } from '../hv/cpu-model.ts';
+import { hostTurn } from '../hv/soft/host-turn.ts';
 import { compileEngineImage, type EngineImage } from '../hv/soft/image.ts';
-import { SoftVcpu } from '../hv/soft/vcpu.ts';
 import { SoftMemory } from '../hv/soft/vm.ts';
-import { makeDecoder } from '../isa/decoder.ts';
-import { ROWS } from '../isa/rows.ts';
 import { writeAcpiTables } from './acpi/tables.ts';
 import { Board, type BoardEnd } from './board.ts';
-import { boardCpuid, ContractCpu, type MachineCpu, type RunEnd } from './contract-cpu.ts';
+import type { RunEnd } from './contract-cpu.ts';
+import { stateDigest } from './digest.ts';
 import type { ChosenEngine } from './engine-choice.ts';
 import { MachineError } from './errors.ts';
 import { type BootMethod, loadKernel } from './loaders/index.ts';
+import { type MadeCpu, makeCpu } from './make-cpu.ts';
 import { createMemoryMap } from './memory-map.ts';
-import { SoftCpu } from './soft-cpu.ts';
+import { type MachineStats, Statistics } from './statistics.ts';
 import { notSwitchable, SwitchingCpu, type SwitchTarget } from './switching-cpu.ts';
-import { checkLogItems, vcpuTrace } from './trace-items.ts';
-import { type SharedIdentity, VcpuBridge } from './vcpu-bridge.ts';
+import { HostTime, InstructionTime, type TimeSource } from './time.ts';
+import { checkLogItems } from './trace-items.ts';
+import { Wait } from './wait.ts';
 
-export { LOG_ITEMS } from './trace-items.ts';
 export { compileEngineImage };
 
 export interface MachineOptions {
@@ -42,6 +42,13 @@ export interface MachineOptions {
   readonly cpu: string;
   /** False: the guest is not told of KVM's clock, and finds a PC without a hypervisor's help. Default: true. */
   readonly kvmclock?: boolean | undefined;
+  /**
+   * Time is a function of the instructions executed, and the guest's random bits come of the seed: the same inputs
+   * give the same run. `serialInput` then does nothing.
+   */
+  readonly deterministic?: { readonly seed: bigint } | undefined;
+  /** What is typed at the serial console at which guest time, in milliseconds since power-on. */
+  readonly typed?: readonly TypedInput[] | undefined;
   /** Trace items by name; their lines go to `logOutput`. */
   readonly log: readonly string[];
   /** Linear addresses `[first, last]` to trace: of instructions, or of accesses for `mmu`. Default: all. */
@@ -52,6 +59,12 @@ export interface MachineOptions {
   readonly debugOutput?: ((bytes: Uint8Array) => void) | undefined;
   /** The compiled engine. */
   readonly image: EngineImage;
+}
+
+/** Input at a moment of guest time. */
+export interface TypedInput {
+  readonly atMs: number;
+  readonly bytes: Uint8Array;
 }
 
 /** A virtual machine of an engine that is not the soft one. */
@@ -74,32 +87,29 @@ export type Outcome =
 
 /** Longest time in milliseconds that the host's event loop waits for the guest. */
 const TURN_MS = 8;
-/** Instructions in a slice: at most as many as take about a millisecond, so that timers are not late. */
-const MIN_SLICE = 2_000;
-const MAX_SLICE = 4_000_000;
-const SLICE_NS = 1_000_000;
 
-const nowNs = (): bigint => BigInt(Math.round(performance.now() * 1e6));
+/** What a machine is made of. */
+interface Parts extends MadeCpu {
+  readonly board: Board;
+  readonly clock: HostClock;
+  readonly time: TimeSource;
+  readonly memory: SoftMemory;
+}
 
 export class Machine {
-  private readonly vcpu: MachineCpu;
-  private readonly board: Board;
-  private readonly clock: HostClock;
+  private readonly parts: Parts;
+  private readonly statistics: Statistics;
+  private readonly wait = new Wait();
   private end: BoardEnd | undefined;
-  /** Instructions per nanosecond, measured, for sizing slices. */
-  private speed = 0.05;
-  private wake: (() => void) | undefined;
   /** Guest time up to which the running slice may go; -1 between slices. */
   private sliceEnds = -1n;
-  private readonly started = performance.now();
-  private idleMs = 0;
   private running = false;
   private switchWanted: { readonly engine: SwitchTarget; done(): void; failed(error: unknown): void } | undefined;
 
-  private constructor(vcpu: MachineCpu, board: Board, clock: HostClock) {
-    this.vcpu = vcpu;
-    this.board = board;
-    this.clock = clock;
+  private constructor(parts: Parts) {
+    this.parts = parts;
+    const { board, vcpu, clock, observer } = parts;
+    this.statistics = new Statistics(vcpu, observer, clock);
     board.onTimerSet = (deadline) => {
       if (deadline < this.sliceEnds) vcpu.requestExit();
     };
@@ -119,7 +129,8 @@ export class Machine {
     if (o.engine === 'kvm' && !o.openVm) throw new MachineError('no engine to run on', 'use --engine auto');
     const map = createMemoryMap(o.memory);
     const memory = makeMemory(map.slots.map((s) => ({ gpa: s.gpa, size: s.size, offset: s.slabOffset })));
-    const clock = new HostClock(nowNs);
+    const time = timeOf(o);
+    const clock = new HostClock(time.nowNs);
     const other = o.openVm?.(memory);
     const board = new Board({
       clock,
@@ -128,10 +139,11 @@ export class Machine {
       engineIoApic: other !== undefined,
       serialOutput: o.serialOutput,
       debugOutput: o.debugOutput ?? o.serialOutput,
-      wallClockMs: () => Date.now(),
+      wallClockMs: time.wallMs,
       trace: o.log.includes('io') ? o.logOutput : undefined,
     });
-    const vcpu = other ? switchingCpu(o, memory, board, model, other) : softCpu(o, memory, board, model).soft;
+    const poweredOn = clock.state();
+    const cpu = makeCpu({ options: o, memory, board, model, time, other });
     const rsdp = writeAcpiTables(memory, 1);
     const boot = await loadKernel(memory, {
       kernel: o.kernel,
@@ -141,16 +153,22 @@ export class Machine {
       rsdp,
       method: o.boot,
     });
-    vcpu.setSregs(boot.sregs);
-    vcpu.setRegs(boot.regs);
-    const machine = new Machine(vcpu, board, clock);
+    cpu.vcpu.setSregs(boot.sregs);
+    cpu.vcpu.setRegs(boot.regs);
+    // The guest's time begins when it is there, not while its kernel is unpacked.
+    clock.restore(poweredOn);
+    for (const { atMs, bytes } of o.typed ?? []) {
+      clock.at(BigInt(Math.round(atMs * 1e6)), () => board.serial.receive(bytes));
+    }
+    const machine = new Machine({ ...cpu, board, clock, time, memory });
     if (o.engine === 'kvm') await machine.switchEngine('kvm');
     return machine;
   }
 
   /** The engine that runs now; undefined for a machine with one engine. */
   get engine(): SwitchTarget | undefined {
-    return this.vcpu instanceof SwitchingCpu ? this.vcpu.engine : undefined;
+    const { vcpu } = this.parts;
+    return vcpu instanceof SwitchingCpu ? vcpu.engine : undefined;
   }
 
   /**
@@ -158,13 +176,13 @@ export class Machine {
    * @throws MachineError when the machine has one engine
    */
   async switchEngine(engine: SwitchTarget): Promise<void> {
-    const { vcpu } = this;
+    const { vcpu } = this.parts;
     if (!(vcpu instanceof SwitchingCpu)) throw notSwitchable();
     if (!this.running) return vcpu.switchTo(engine);
     await new Promise<void>((done, failed) => {
       this.switchWanted = { engine, done, failed };
       vcpu.requestExit();
-      this.wake?.();
+      this.wait.wake();
     });
   }
   private async switchNow(): Promise<void> {
@@ -172,7 +190,7 @@ export class Machine {
     this.switchWanted = undefined;
     if (!wanted) return;
     try {
-      await (this.vcpu as SwitchingCpu).switchTo(wanted.engine);
+      await (this.parts.vcpu as SwitchingCpu).switchTo(wanted.engine);
       wanted.done();
     } catch (error) {
       wanted.failed(error);
@@ -181,21 +199,24 @@ export class Machine {
 
   /** Gives back what the machine holds of the host. It does not run. */
   close(): void {
-    if (this.vcpu instanceof SwitchingCpu) this.vcpu.close();
+    const { vcpu } = this.parts;
+    if (vcpu instanceof SwitchingCpu) vcpu.close();
   }
 
-  /** Bytes typed at the serial console. */
+  /** Bytes typed at the serial console. A deterministic machine has only the input it was made with. */
   serialInput(bytes: Uint8Array): void {
-    this.board.serial.receive(bytes);
-    this.wake?.();
+    if (this.parts.time.deterministic) return;
+    this.parts.board.serial.receive(bytes);
+    this.wait.wake();
   }
 
   /** Runs until the guest ends the machine or `signal` is aborted; then it can be run on. */
   async run(options: { readonly signal?: AbortSignal } = {}): Promise<Outcome> {
     const { signal } = options;
     const onAbort = (): void => {
-      this.vcpu.requestExit();
-      this.wake?.();
+      // Where time counts instructions a slice ends where it would have ended.
+      if (!this.parts.time.deterministic) this.parts.vcpu.requestExit();
+      this.wait.wake();
     };
     signal?.addEventListener('abort', onAbort);
     this.running = true;
@@ -213,71 +234,73 @@ export class Machine {
     for (;;) {
       if (this.end) return this.end;
       if (aborted()) return { kind: 'stopped' };
-      this.clock.runDue();
+      this.parts.clock.runDue();
       if (this.switchWanted) await this.switchNow();
+      const started = performance.now();
+      const before = this.parts.vcpu.retired;
       const slice = this.slice();
       const why = typeof slice === 'string' ? slice : await slice;
-      this.sliceEnds = -1n;
+      this.sliceDone(why, performance.now() - started, before);
       if (this.end) return this.end;
       if (why === 'shutdown') return { kind: 'triple-fault' };
-      if (why === 'hlt') {
-        await this.idle();
-        turnEnds = performance.now() + TURN_MS;
-      } else if (performance.now() >= turnEnds) {
+      let hadTurn = why === 'hlt' && (await this.idle());
+      if (!hadTurn && performance.now() >= turnEnds) {
         await hostTurn();
-        turnEnds = performance.now() + TURN_MS;
+        hadTurn = true;
       }
+      if (hadTurn) turnEnds = performance.now() + TURN_MS;
     }
   }
 
-  /** Runs up to the next timer, or about a millisecond. */
+  /** Guest time until the next timer; undefined when there is none. */
+  private nsToTimer(): number | undefined {
+    const { clock } = this.parts;
+    const deadline = clock.nextDeadline();
+    return deadline === undefined ? undefined : Number(deadline - clock.now());
+  }
+
+  /** Runs up to the next timer, or as long as the time source allows. */
   private slice(): RunEnd | Promise<RunEnd> {
-    const started = performance.now();
-    const deadline = this.clock.nextDeadline();
-    const longest = this.vcpu.longestNs ?? SLICE_NS;
-    const ns = deadline === undefined ? longest : Math.min(Number(deadline - this.clock.now()), longest);
-    const budget = Math.max(MIN_SLICE, Math.min(MAX_SLICE, Math.round(ns * this.speed)));
-    const before = this.vcpu.retired;
-    this.sliceEnds = this.clock.now() + BigInt(ns);
-    const why = this.vcpu.run(budget, ns);
-    const took = (performance.now() - started) * 1e6;
-    const done = this.vcpu.retired - before;
-    if (done > MIN_SLICE / 2 && took > 0) this.speed += 0.1 * (done / took - this.speed);
-    return why;
+    const { vcpu, clock, time } = this.parts;
+    const { budget, ns } = time.plan(this.nsToTimer(), vcpu.longestNs);
+    this.sliceEnds = clock.now() + BigInt(Math.ceil(ns));
+    return vcpu.run(budget, ns);
+  }
+  private sliceDone(why: RunEnd, ms: number, before: number): void {
+    this.sliceEnds = -1n;
+    this.parts.time.ran(this.parts.vcpu.retired - before, ms * 1e6);
+    this.statistics.ran(why, ms);
   }
 
-  /** Waits for the next timer or input. */
-  private async idle(): Promise<void> {
-    const deadline = this.clock.nextDeadline();
-    const ms = deadline === undefined ? 1000 : Number(deadline - this.clock.now()) / 1e6;
-    if (ms <= 0) return;
+  /** Lets the time pass until the next timer or input. @returns whether the host's event loop had its turn */
+  private async idle(): Promise<boolean> {
     const started = performance.now();
-    if (ms < 1) await hostTurn();
-    else {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(done, Math.floor(ms));
-        function done(): void {
-          clearTimeout(timer);
-          resolve();
-        }
-        this.wake = done;
-      });
-      this.wake = undefined;
-    }
-    this.idleMs += performance.now() - started;
+    const hadTurn = await this.parts.time.halted(this.nsToTimer(), this.wait);
+    this.statistics.idled(performance.now() - started);
+    return hadTurn;
   }
 
-  /** Counters for a status line. */
-  stats(): { instructions: number; seconds: number; mips: number; idleShare: number } {
-    const ms = performance.now() - this.started;
-    const busy = Math.max(1, ms - this.idleMs);
-    return {
-      instructions: this.vcpu.retired,
-      seconds: ms / 1000,
-      mips: this.vcpu.retired / busy / 1000,
-      idleShare: this.idleMs / ms,
-    };
+  /** What the machine has done so far. */
+  stats(): MachineStats {
+    return this.statistics.report();
   }
+
+  /**
+   * SHA-256 of the guest's memory and registers, of how much it executed and what time it is, in hexadecimal.
+   * @throws MachineError unless the machine is deterministic: no other gives the same twice
+   */
+  digest(): Promise<string> {
+    const { soft, memory, clock, time } = this.parts;
+    if (!time.deterministic) throw new MachineError('no digest of this machine', 'make it deterministic');
+    return stateDigest(memory, [soft.getRegs(), soft.getSregs(), soft.retired, clock.now()]);
+  }
+}
+
+/** @throws MachineError where an engine cannot count instructions */
+function timeOf(o: MachineOptions): TimeSource {
+  if (!o.deterministic) return new HostTime();
+  if (o.engine !== 'kvm' && !o.openVm) return new InstructionTime(o.deterministic.seed);
+  throw new MachineError('the engine kvm does not count instructions', 'use --engine bt or interp');
 }
 
 /** @throws MachineError for a name that is no model */
@@ -287,49 +310,6 @@ function modelOf(o: MachineOptions): CpuModel {
   throw new MachineError(`no CPU model ${o.cpu}`, `give one of ${CPU_MODELS.map((m) => m.name).join(', ')}`);
 }
 
-function softCpu(
-  o: MachineOptions,
-  memory: SoftMemory,
-  board: Board,
-  model: CpuModel,
-  shared?: SharedIdentity,
-): { soft: SoftVcpu; bridge: VcpuBridge } {
-  const bridge = new VcpuBridge(memory, board, model, shared);
-  const rows = ROWS.map((r) => r);
-  const decoder = makeDecoder(ROWS.filter((r) => r.feature === undefined || model.features.has(r.feature)));
-  const soft = new SoftVcpu({
-    id: 0,
-    engine: o.engine === 'interp' ? 'interp' : 'bt',
-    memory,
-    image: o.image,
-    decoder,
-    rows,
-    host: bridge,
-    ...vcpuTrace(o.log, o.logRange, o.logOutput),
-  });
-  bridge.attach(soft);
-  return { soft, bridge };
-}
-
-/** Two engines for one guest, which is told of what both can carry. */
-function switchingCpu(
-  o: MachineOptions,
-  memory: SoftMemory,
-  board: Board,
-  model: CpuModel,
-  { vm, filterCpuid, engineIrqchip }: EngineVm,
-): SwitchingCpu {
-  memory.memorySlots.forEach(({ gpa, size, offset }, slot) => {
-    vm.setUserMemoryRegion({ slot, gpa, size, offset });
-  });
-  const { tscHz } = vm;
-  const { entries: cpuid, missing } = filterCpuid(boardCpuid(model, tscHz, engineIrqchip));
-  const common = { ...model, features: new Set([...model.features].filter((name) => !missing.includes(name))) };
-  const { soft, bridge } = softCpu(o, memory, board, common, { cpuid, tscHz });
-  const other = new ContractCpu({ vm, board, cpuid, engineIrqchip });
-  return new SwitchingCpu({ soft: new SoftCpu(memory, soft, bridge, board), other, tscHz });
-}
-
 function makeMemory(slots: ConstructorParameters<typeof SoftMemory>[0]): SoftMemory {
   try {
     return new SoftMemory(slots, 1);
@@ -337,18 +317,4 @@ function makeMemory(slots: ConstructorParameters<typeof SoftMemory>[0]): SoftMem
     if (!(error instanceof RangeError)) throw error;
     throw new MachineError(`this much memory cannot be had: ${error.message}`, 'give less with --memory');
   }
-}
-
-/** Lets the host's event loop run once. */
-function hostTurn(): Promise<void> {
-  const { setImmediate } = globalThis as { setImmediate?: (f: () => void) => void };
-  if (setImmediate) return new Promise((resolve) => setImmediate(resolve));
-  return new Promise((resolve) => {
-    const channel = new MessageChannel();
-    channel.port1.onmessage = () => {
-      channel.port1.close();
-      resolve();
-    };
-    channel.port2.postMessage(0);
-  });
 }

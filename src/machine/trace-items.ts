@@ -1,24 +1,26 @@
 /** Trace items by name, and how what is traced becomes lines of text. */
+
+import type { Cfg } from '../engine/bt/cfg.ts';
 import type { VcpuTrace } from '../hv/soft/trace.ts';
 import { disassemble } from '../isa/disasm.ts';
 import type { Insn } from '../isa/insn.ts';
 import { MachineError } from './errors.ts';
-
-/** Trace items that a machine knows: decoded traces, events, TLB misses, device accesses, executed instructions. */
-export const LOG_ITEMS = ['decode', 'int', 'mmu', 'io', 'exec'] as const;
-export type LogItem = (typeof LOG_ITEMS)[number];
+import { LOG_ITEM_NAMES, type LogItem } from './log-items.ts';
+import { RegionTrace } from './region-trace.ts';
 
 /** What a vCPU is given to tell what it does. */
 export interface VcpuTraceOptions {
   readonly onTrace?: ((rip: bigint, insns: readonly Insn[]) => void) | undefined;
   readonly trace?: VcpuTrace | undefined;
+  readonly onRegion?: ((rip: bigint, cfg: Cfg) => void) | undefined;
+  readonly onModule?: ((bytes: Uint8Array) => void) | undefined;
 }
 
 /** @throws MachineError for a name that is no item */
 export function checkLogItems(items: readonly string[]): void {
-  const unknown = items.find((item) => !(LOG_ITEMS as readonly string[]).includes(item));
+  const unknown = items.find((item) => !(LOG_ITEM_NAMES as readonly string[]).includes(item));
   if (unknown !== undefined) {
-    throw new MachineError(`no trace item ${unknown}`, `give some of ${LOG_ITEMS.join(',')}`);
+    throw new MachineError(`no trace item ${unknown}`, `give some of ${LOG_ITEM_NAMES.join(',')}`);
   }
 }
 
@@ -43,7 +45,12 @@ export function vcpuTrace(
       at += BigInt(insn.length);
     }
   };
+  const code = wants('wasm');
+  const regions =
+    wants('region') || code ? new RegionTrace({ regions: wants('region'), code, within, out }) : undefined;
   return {
+    onRegion: regions?.onRegion,
+    onModule: regions?.onModule,
     onTrace: wants('exec') || wants('decode') ? onInsns : undefined,
     trace:
       wants('int') || wants('mmu') || wants('exec')

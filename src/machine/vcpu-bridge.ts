@@ -41,6 +41,11 @@ export class VcpuBridge implements VcpuHost {
   /** KVM's clock, where the model has it. */
   kvmClock: KvmClock | undefined;
 
+  /** Ways out of the engine to the board. */
+  readonly exits = { port: 0, mmio: 0, msr: 0, cpuid: 0, time: 0, interrupt: 0, nmi: 0, hypercall: 0 };
+  /** Where RDRAND and RDSEED get their bits, if not from the platform. */
+  random64?: () => bigint;
+
   /** @param model its features are those of `shared`, where that is given */
   constructor(memory: SoftMemory, board: Board, model: CpuModel, shared?: SharedIdentity) {
     this.view = new DataView(memory.memory.buffer);
@@ -65,7 +70,10 @@ export class VcpuBridge implements VcpuHost {
     }
     this.view.setBigUint64(vcpu.cpu + CPU.xcr0_mask!, xcr0Mask(this.model.features), true);
     this.board.onInterruptChange = () => vcpu.setInterruptPending(apic.pending);
-    this.board.onNmi = () => vcpu.nmi();
+    this.board.onNmi = () => {
+      this.exits.nmi++;
+      vcpu.nmi();
+    };
     this.board.onA20 = (open) => {
       this.view.setBigUint64(vcpu.cpu + CPU.a20_mask!, open ? ALL_ADDRESS_BITS : ALL_ADDRESS_BITS & ~A20_BIT, true);
       vcpu.runtime.flush_all(vcpu.cpu);
@@ -74,6 +82,7 @@ export class VcpuBridge implements VcpuHost {
   }
 
   mmio_read(_cpu: number, gpa: bigint, size: number): bigint {
+    this.exits.mmio++;
     const at = Number(gpa);
     if (size === 8) {
       return BigInt(this.board.mmio.read(at, 4)) | (BigInt(this.board.mmio.read(at + 4, 4)) << 32n);
@@ -81,6 +90,7 @@ export class VcpuBridge implements VcpuHost {
     return BigInt(this.board.mmio.read(at, size as AccessWidth));
   }
   mmio_write(_cpu: number, gpa: bigint, size: number, value: bigint): void {
+    this.exits.mmio++;
     const at = Number(gpa);
     if (size === 8) {
       this.board.mmio.write(at, 4, Number(value & 0xffff_ffffn));
@@ -88,13 +98,16 @@ export class VcpuBridge implements VcpuHost {
     } else this.board.mmio.write(at, size as AccessWidth, Number(BigInt.asUintN(size * 8, value)));
   }
   port_read(_cpu: number, port: number, size: number): number {
+    this.exits.port++;
     return this.board.ports.read(port, size as AccessWidth);
   }
   port_write(_cpu: number, port: number, size: number, value: number): void {
+    this.exits.port++;
     this.board.ports.write(port, size as AccessWidth, value);
   }
 
   msr_read(cpu: number, index: number): number {
+    this.exits.msr++;
     const value = this.readMsr(index);
     if (value === undefined) return 1;
     this.view.setBigUint64(cpu + CPU.scratch!, value, true);
@@ -110,6 +123,7 @@ export class VcpuBridge implements VcpuHost {
     return own ? apic.readMsr(index) : this.kvmClock?.readMsr(index);
   }
   msr_write(_cpu: number, index: number, value: bigint): number {
+    this.exits.msr++;
     const own =
       index === IA32_APIC_BASE || index === IA32_TSC_DEADLINE || (index >= X2APIC_FIRST && index <= X2APIC_LAST);
     const known = own ? this.board.apic.writeMsr(index, value) : this.kvmClock?.writeMsr(index, value);
@@ -120,6 +134,7 @@ export class VcpuBridge implements VcpuHost {
     this.kvmClock?.update();
   }
   hypercall(): void {
+    this.exits.hypercall++;
     const { vcpu, kvmClock } = this;
     const regs = vcpu.getRegs();
     const longMode = (this.view.getUint32(vcpu.cpu + CPU.mode!, true) & MODE_CODE64) !== 0;
@@ -129,6 +144,7 @@ export class VcpuBridge implements VcpuHost {
   }
 
   tsc_now(): bigint {
+    this.exits.time++;
     const now = this.board.clock.now();
     return this.tscHz === undefined ? tscAt(now) : (now * this.tscHz) / NS_PER_SECOND + this.tscBase;
   }
@@ -137,6 +153,7 @@ export class VcpuBridge implements VcpuHost {
     this.tscBase += value - this.board.tsc();
   }
   cpuid_query(cpu: number, leaf: number, subleaf: number): void {
+    this.exits.cpuid++;
     const osxsave = (this.view.getBigUint64(cpu + CPU.cr4!, true) & BigInt(CR4.OSXSAVE)) !== 0n;
     const apicEnabled = ((this.board.apic.readMsr(IA32_APIC_BASE) ?? 0n) & APIC_BASE_ENABLE) !== 0n;
     const xcr0 = this.view.getBigUint64(cpu + CPU.xcr0!, true);
@@ -160,6 +177,8 @@ export class VcpuBridge implements VcpuHost {
     return BigInt(this.board.apic.cr8);
   }
   acknowledge(): number | undefined {
-    return this.board.apic.pending ? this.board.apic.acknowledge() : undefined;
+    if (!this.board.apic.pending) return undefined;
+    this.exits.interrupt++;
+    return this.board.apic.acknowledge();
   }
 }

@@ -6,6 +6,7 @@ import { defaultCommandLine, looksLikeLinux } from '../../src/cli/app/kernel.ts'
 import {
   collectCopy,
   formatSize,
+  logHelp,
   parseLog,
   parseLogRange,
   parseMemory,
@@ -43,8 +44,13 @@ describe('--timeout and --log', () => {
   it.each(['0', '-1', '', 'x', 'Infinity', '1e10'])('refuses a time of %j', (text) => {
     expect(() => parseTimeout(text)).toThrow('seconds above 0');
   });
+  it('takes help alone', () => {
+    expect(parseLog('help')).toEqual(['help']);
+    expect(() => parseLog('int,help')).toThrow('decode,');
+    expect(logHelp.match(/^\w+ +\S.*$/gm)?.length).toBe(7);
+  });
   it('reads items once each', () => expect(parseLog('int, mmu,int')).toEqual(['int', 'mmu']));
-  it('refuses an unknown item', () => expect(() => parseLog('int,foo')).toThrow('decode,int,mmu,io,exec'));
+  it('refuses an unknown item', () => expect(() => parseLog('int,foo')).toThrow('decode,int,mmu,io,exec,region,wasm'));
 });
 
 describe('--log-range and --copy', () => {

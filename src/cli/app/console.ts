@@ -16,8 +16,8 @@ export interface ConsoleHandlers {
   /** Bytes for the guest's serial port. */
   readonly input: (bytes: Uint8Array) => void;
   readonly quit: () => void;
-  /** Names and values to show for the statistics key. */
-  readonly stats: () => Record<string, unknown>;
+  /** Lines to show for the statistics key. */
+  readonly stats: () => string[];
   /** Goes on with the other engine; the result says what came of it, in a line. */
   readonly switchEngine: () => Promise<string>;
   /** Output is queued beyond the limit: the guest must pause until {@link SerialConsole.drained}. */
@@ -28,11 +28,6 @@ export interface ConsoleHandlers {
 
 /** Bytes of output that may wait for a slow reader before the guest is paused. */
 const outputLimit = 1 << 20;
-
-/** A value for the user: numbers with two decimals at most. */
-function format(value: unknown): string {
-  return typeof value === 'number' ? String(Math.round(value * 100) / 100) : String(value);
-}
 
 export class SerialConsole {
   readonly #streams: Streams;
@@ -105,6 +100,11 @@ export class SerialConsole {
     this.#streams.stderr.write(`[plinth] ${line}\n`);
   }
 
+  /** A line for programs, as it is. */
+  sayPlain(line: string): void {
+    this.#streams.stderr.write(`${line}\n`);
+  }
+
   readonly #setRaw = (): void => {
     if (!this.#closed) (this.#streams.stdin as ReadStream).setRawMode?.(true);
   };
@@ -134,7 +134,7 @@ export class SerialConsole {
     if (action === 'quit') this.#handlers.quit();
     else if (action === 'help') for (const line of keyHelp) this.say(line);
     else if (action === 'stats') {
-      for (const [name, value] of Object.entries(this.#handlers.stats())) this.say(`${name}: ${format(value)}`);
+      for (const line of this.#handlers.stats()) this.say(line);
     } else if (action === 'engine') void this.#handlers.switchEngine().then((line) => this.say(line));
     else this.say('no such key; Ctrl-A H lists them');
   }

@@ -1,6 +1,6 @@
 // What the run command needs of a machine. The machine layer provides it; tests provide stand-ins.
 
-import type { BootMethodName, EngineName } from './options.ts';
+import type { BootMethodName, EngineName, Typed } from './options.ts';
 
 /** How a machine is built. */
 export interface MachineOptions {
@@ -17,6 +17,10 @@ export interface MachineOptions {
   readonly cpu: string;
   /** The guest is told of KVM's clock. */
   readonly kvmclock: boolean;
+  /** Time is a function of the instructions executed, random bits come of the seed, live input is not taken. */
+  readonly deterministic?: { readonly seed: bigint };
+  /** What is typed at the serial console at which guest time. */
+  readonly typed?: readonly Typed[];
   /** Trace items by name; their lines go to `logOutput`. */
   readonly log: string[];
   /** Guest linear addresses `[first, last]` whose instructions are traced. Default: all. */
@@ -46,6 +50,8 @@ export interface MachineLike {
   readonly engine?: 'bt' | 'kvm' | undefined;
   /** Goes on with another engine. Rejects with a cause and advice when that cannot be. */
   switchEngine?(engine: 'bt' | 'kvm'): Promise<void>;
+  /** SHA-256 of memory, registers and time. */
+  digest?(): Promise<string>;
 }
 
 export interface MachineFactory {

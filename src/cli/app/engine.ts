@@ -9,7 +9,7 @@ import { HostError, UsageError } from './errors.ts';
 import type { IrqchipName } from './options.ts';
 import type { RunOptions } from './run.ts';
 
-type EngineOptions = Pick<RunOptions, 'cpu' | 'engine' | 'switchable' | 'irqchip'>;
+type EngineOptions = Pick<RunOptions, 'cpu' | 'engine' | 'switchable' | 'irqchip' | 'deterministic'>;
 
 const buildDir = join(import.meta.dirname, '../../../build');
 
@@ -39,7 +39,9 @@ export async function machineFactory(options: EngineOptions): Promise<MachineFac
     throw new UsageError(`there is no CPU model ${JSON.stringify(cpu)}`, `choose one of ${models.join(', ')}`);
   }
   const image = compileEngineImage(runtime, interpreter, JSON.parse(new TextDecoder().decode(index)));
-  const { engine, openVm } = await engineOf(options);
+  // The host's processor cannot be told to count instructions.
+  const counts = options.deterministic && options.engine === 'auto';
+  const { engine, openVm } = await engineOf(counts ? { ...options, engine: 'bt' } : options);
   return { create: (machineOptions) => Machine.create({ ...machineOptions, engine, openVm, cpu, image }) };
 }
 

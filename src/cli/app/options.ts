@@ -1,6 +1,7 @@
 // Checks of the values that options take; each throws a UsageError that says what would be right.
 
 import { InvalidArgumentError } from 'commander';
+import { LOG_ITEM_NAMES, LOG_ITEMS } from '../../machine/log-items.ts';
 import { MAX_RAM } from '../../machine/memory-map.ts';
 
 /** Least guest memory in bytes: below it no kernel that Plinth boots gets anywhere. */
@@ -57,14 +58,15 @@ export function parseTimeout(text: string): number {
   return seconds;
 }
 
-/** Trace items by name, as the machine knows them; stated here too because help must not load the machine. */
-export const logItems = ['decode', 'int', 'mmu', 'io', 'exec'] as const;
+/** What `--log help` prints: a line for each item. */
+export const logHelp = LOG_ITEM_NAMES.map((name) => `${name.padEnd(8)}${LOG_ITEMS[name]}\n`).join('');
 
-/** Parses a comma-separated list of trace items. */
+/** Parses a comma-separated list of trace items; `help` alone asks for what there is. */
 export function parseLog(text: string): string[] {
+  if (text.trim() === 'help') return ['help'];
   const items = text.split(',').map((item) => item.trim());
-  const unknown = items.find((item) => !(logItems as readonly string[]).includes(item));
-  if (unknown !== undefined) throw new InvalidArgumentError(`choose from ${logItems.join(',')}`);
+  const unknown = items.find((item) => !(LOG_ITEM_NAMES as readonly string[]).includes(item));
+  if (unknown !== undefined) throw new InvalidArgumentError(`choose from ${LOG_ITEM_NAMES.join(',')}`);
   return [...new Set(items)];
 }
 
@@ -93,4 +95,33 @@ export function collectCopy(text: string, before: readonly FileToCopy[] = []): F
     throw new InvalidArgumentError('give a file and its absolute path in the guest, such as ./test:/root/test');
   }
   return [...before, { host, guest }];
+}
+
+/** Forms in which --stat prints what the machine did. */
+export const statForms = ['table', 'json'] as const;
+export type StatForm = (typeof statForms)[number];
+
+/** Parses a seed: a whole number of up to 64 bits, decimal or hexadecimal with 0x. */
+export function parseSeed(text: string): bigint {
+  if (/^(\d{1,20}|0x[0-9a-f]{1,16})$/i.test(text) && BigInt(text) < 2n ** 64n) return BigInt(text);
+  throw new InvalidArgumentError('give a whole number from 0 to 2^64 - 1');
+}
+
+/** What is typed at the serial console, and when: milliseconds of guest time since power-on. */
+export interface Typed {
+  readonly atMs: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What a letter behind a backslash stands for; a terminal sends a carriage return for the Enter key. */
+const escapes: { readonly [letter: string]: string } = { n: '\r', r: '\r', t: '\t', '\\': '\\' };
+
+/** Adds one `seconds:text` of --type to those before it. */
+export function collectTyped(text: string, before: readonly Typed[] = []): Typed[] {
+  const match = /^(\d+(?:\.\d+)?):(.*)$/s.exec(text);
+  if (match === null) throw new InvalidArgumentError('give seconds of guest time and text, such as "12:uname -a\\n"');
+  const typed = (match[2] ?? '').replace(/\\(x[0-9a-f]{2}|.)/gis, (whole, what: string) =>
+    what.length === 3 ? String.fromCharCode(Number.parseInt(what.slice(1), 16)) : (escapes[what] ?? whole),
+  );
+  return [...before, { atMs: Number(match[1]) * 1000, bytes: new TextEncoder().encode(typed) }];
 }

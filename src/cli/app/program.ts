@@ -6,16 +6,19 @@ import { exitCode, UsageError } from './errors.ts';
 import {
   bootMethods,
   collectCopy,
+  collectTyped,
   engines,
   formatSize,
   irqchips,
-  logItems,
+  logHelp,
   maxMemory,
   minMemory,
   parseLog,
   parseLogRange,
   parseMemory,
+  parseSeed,
   parseTimeout,
+  statForms,
 } from './options.ts';
 import type { RunOptions } from './run.ts';
 
@@ -48,6 +51,8 @@ Examples:
   plinth run --timeout 60 </dev/null      give up after a minute
   plinth run --kernel test.elf            a multiboot test kernel
   plinth run --log int,mmu 2>trace.txt    trace interrupts and page walks
+  plinth run --deterministic --stat --exec "cat /proc/interrupts"      run it twice and compare the digests
+  plinth run --stat=json --exec "md5sum /bin/busybox" 2>stat.json      what the machine did, for scripts
 `;
 
 const imageHelp = `
@@ -115,13 +120,30 @@ function addRun(program: Command, done: (code: number) => void): void {
     )
     .addOption(new Option('--timeout <seconds>', 'stop the guest after this time, exit 124').argParser(parseTimeout))
     .addOption(
-      new Option('--log <items>', `trace to stderr: ${logItems.join(',')}`).argParser(parseLog).default([], 'nothing'),
+      new Option('--log <items>', 'trace to stderr; "help" lists the items').argParser(parseLog).default([], 'nothing'),
     )
     .addOption(new Option('--log-range <addresses>', 'trace only instructions there').argParser(parseLogRange))
     .option('--cpu <model>', 'CPU model the guest sees', 'default')
     .option('--no-kvmclock', "a plain PC: the guest is not told of KVM's clock")
+    .option('--deterministic', 'guest time counts instructions: the same inputs give the same run')
+    .addOption(new Option('--seed <number>', "the guest's random bits with --deterministic").argParser(parseSeed))
+    .addOption(
+      new Option('--type <seconds:text>', 'type on the console at this guest time; may be repeated').argParser(
+        collectTyped,
+      ),
+    )
+    .addOption(
+      new Option('--stat [form]', 'at the end, print to stderr what the machine did')
+        .choices(statForms)
+        .preset('table'),
+    )
     .addHelpText('after', runHelp);
   run.action(async (image: string | undefined, options: Omit<RunOptions, 'image'>) => {
+    if (options.log[0] === 'help') {
+      process.stdout.write(logHelp);
+      done(exitCode.poweroff);
+      return;
+    }
     const { runCommand } = await import('./run.ts');
     done(await runCommand({ ...options, ...(image === undefined ? {} : { image }) }));
   });

@@ -5,8 +5,17 @@ import { SerialConsole, type Streams } from './console.ts';
 import type { MachineFactory, MachineLike, MachineOptions, Outcome } from './contract.ts';
 import { exitCode, HostError, UsageError } from './errors.ts';
 import { defaultCommandLine } from './kernel.ts';
-import { type BootMethodName, type EngineName, type FileToCopy, formatSize, type IrqchipName } from './options.ts';
+import {
+  type BootMethodName,
+  type EngineName,
+  type FileToCopy,
+  formatSize,
+  type IrqchipName,
+  type StatForm,
+  type Typed,
+} from './options.ts';
 import { onEndingSignal } from './signals.ts';
+import { statLines } from './stat.ts';
 
 /** Options of the command line, parsed. */
 export interface RunOptions {
@@ -32,6 +41,10 @@ export interface RunOptions {
   readonly cpu: string;
   /** False hides KVM's clock from the guest. */
   readonly kvmclock?: boolean;
+  readonly deterministic?: boolean;
+  readonly seed?: bigint;
+  readonly type?: readonly Typed[];
+  readonly stat?: StatForm;
 }
 
 /** Bytes of command line that Linux takes on x86. */
@@ -168,6 +181,15 @@ async function switchEngine(machine: MachineLike | undefined): Promise<string> {
   }
 }
 
+/** What --stat asks for: lines for people, or one line of JSON. */
+async function tellStats(machine: MachineLike, options: RunOptions, console: SerialConsole): Promise<void> {
+  if (options.stat === undefined) return;
+  const digest = options.deterministic ? { digest: await machine.digest?.() } : {};
+  const stats = { ...machine.stats(), ...digest };
+  if (options.stat === 'json') console.sayPlain(JSON.stringify(stats));
+  else for (const line of statLines(stats)) console.say(line);
+}
+
 /**
  * Runs a machine on the given streams.
  * @param loadFactory loads what builds machines; called at once, waited for when the guest's files are there
@@ -187,7 +209,7 @@ export async function runMachine(
   const console = new SerialConsole(streams, {
     input: (bytes) => machine?.serialInput(bytes),
     quit: () => end({ code: exitCode.poweroff, message: 'quit' }),
-    stats: () => ({ ...machine?.stats() }),
+    stats: () => (machine ? statLines(machine.stats()) : []),
     switchEngine: () => switchEngine(machine),
     congested: () => pauses.current.abort(),
     outputClosed: () => end({ code: exitCode.hostError }),
@@ -207,6 +229,8 @@ export async function runMachine(
       engine: options.engine,
       cpu: options.cpu,
       kvmclock: options.kvmclock ?? true,
+      ...(options.deterministic && { deterministic: { seed: options.seed ?? 0n } }),
+      ...(options.type && { typed: options.type }),
       log: options.log,
       ...(options.logRange && { logRange: options.logRange }),
       serialOutput: (bytes) => console.output(bytes),
@@ -219,6 +243,7 @@ export async function runMachine(
     }
     console.open();
     const outcome = await runToEnd(machine, console, stop.signal, pauses);
+    await tellStats(machine, options, console);
     const say = (line: string) => console.say(line);
     if (outcome.kind !== 'stopped') return codeOf(outcome, say);
     const reason = stop.signal.reason as Stop;
@@ -239,6 +264,12 @@ export async function runMachine(
 export async function runCommand(options: RunOptions): Promise<number> {
   if (options.image !== undefined && options.kernel !== undefined) {
     throw new UsageError('an image and --kernel were both given', 'give one of them');
+  }
+  if (options.seed !== undefined && !options.deterministic) {
+    throw new UsageError('--seed was given without --deterministic', 'give both');
+  }
+  if (options.deterministic && (options.engine === 'kvm' || options.switchable)) {
+    throw new UsageError('--deterministic cannot run on the engine kvm', 'use --engine bt or interp');
   }
   if (options.image !== undefined) {
     const { checkImageName } = await import('./image.ts');

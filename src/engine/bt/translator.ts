@@ -48,8 +48,10 @@ export interface TranslatorOptions {
   readonly runtime: WebAssembly.Exports;
   readonly interpreter: WebAssembly.Exports;
   readonly limits?: Partial<TranslatorLimits> | undefined;
-  /** Called with each region when tracing is on. */
-  readonly onRegion?: ((rip: bigint, insns: number, bytes: number) => void) | undefined;
+  /** Called with each region when tracing is on: rip of its entry, what it was made of. */
+  readonly onRegion?: ((rip: bigint, cfg: Cfg) => void) | undefined;
+  /** Called with each module; its functions are named region_<rip in hexadecimal>_<number>. */
+  readonly onModule?: ((bytes: Uint8Array) => void) | undefined;
 }
 
 export interface TranslatorCounters {
@@ -248,7 +250,7 @@ export class Translator {
     for (const b of cfg.blocks.values()) insns += b.insns.length;
     this.counters.insns += insns;
     this.continueBehind(p, cfg);
-    this.o.onRegion?.(p.rip, insns, 0);
+    this.o.onRegion?.(p.rip, cfg);
     return true;
   }
 
@@ -276,6 +278,7 @@ export class Translator {
     this.live++;
     m.element(base, m.functionNames);
     const bytes = m.build({ maximumPages: 65536, shared: false, tableSize: 0 });
+    this.o.onModule?.(bytes);
     const module = new WebAssembly.Module(bytes);
     new WebAssembly.Instance(module, {
       env: { memory: this.o.memory, table },

@@ -2,7 +2,7 @@
  * A vCPU of the soft engine: the interpreter's chain, entered again and again until its budget of instructions is
  * used up or something needs the caller.
  */
-import { Translator, type TranslatorLimits } from '../../engine/bt/translator.ts';
+import { Translator, type TranslatorLimits, type TranslatorOptions } from '../../engine/bt/translator.ts';
 import { DecodeCache } from '../../engine/decode-cache.ts';
 import { SPECIAL } from '../../engine/interp/special.ts';
 import type { HostImports, InterpreterExports, RuntimeExports } from '../../engine/runtime.ts';
@@ -13,6 +13,7 @@ import { CPU, EFLAGS, EXC, EXIT, ITLB_CTX_NEVER, REC, STOP_TSC_WRITTEN } from '.
 import type { Row } from '../../isa/row.ts';
 import type { Regs, Sregs } from '../contract.ts';
 import type { EngineImage } from './image.ts';
+import { nextHandler, type RuntimeCounters, readCounters } from './observe.ts';
 import { Registers } from './registers.ts';
 import { tracedRuntime, type VcpuTrace } from './trace.ts';
 import type { SoftMemory } from './vm.ts';
@@ -61,7 +62,9 @@ export interface SoftVcpuOptions {
   readonly hotThreshold?: number | undefined;
   /** Sizes of regions and of what is kept of them, for tests. */
   readonly translatorLimits?: Partial<TranslatorLimits> | undefined;
-  readonly onRegion?: ((rip: bigint, insns: number, bytes: number) => void) | undefined;
+  /** The translator's (bt/translator.ts). */
+  readonly onRegion?: TranslatorOptions['onRegion'];
+  readonly onModule?: TranslatorOptions['onModule'];
   readonly onTrace?: ((rip: bigint, insns: readonly Insn[]) => void) | undefined;
   readonly trace?: VcpuTrace | undefined;
 }
@@ -82,6 +85,8 @@ export class SoftVcpu {
   private readonly view: DataView;
   private readonly host: VcpuHost;
   private readonly everyInstruction: boolean;
+  /** Places in the handler table that are the interpreter's; regions come behind. */
+  private readonly handlers: number;
   /** Instructions of the current slice that will not be executed because the slice was cut short. */
   private cut = 0;
   /** Something asked for the end of the slice. */
@@ -102,6 +107,7 @@ export class SoftVcpu {
     this.everyInstruction = o.trace?.everyInstruction ?? false;
     this.runtime = exports as unknown as RuntimeExports;
     o.memory.runtime ??= this.runtime;
+    this.handlers = o.image.tableSize;
     const table = new WebAssembly.Table({ initial: o.image.tableSize, element: 'anyfunc' });
     const interpreter = new WebAssembly.Instance(o.image.interpreter, {
       env: { memory, table },
@@ -132,6 +138,7 @@ export class SoftVcpu {
         interpreter: interpreter.exports,
         limits: o.translatorLimits,
         onRegion: o.onRegion,
+        onModule: o.onModule,
       });
       this.translator.resetCounters(this.cpu, o.hotThreshold);
       this.cache.onDrop = () => this.translator?.forget();
@@ -165,6 +172,15 @@ export class SoftVcpu {
   setSregs(s: Sregs): void {
     this.registers.setSregs(s);
     this.runtime.set_state_done(this.cpu);
+  }
+
+  /** What the runtime has counted. */
+  get counters(): RuntimeCounters {
+    return readCounters(this.view, this.cpu);
+  }
+  /** Between slices: whether what comes next is a region; false also where no record is known. */
+  get atRegion(): boolean {
+    return this.translator !== undefined && nextHandler(this.view, this.cpu) >= this.handlers;
   }
 
   /** The interrupt controller's request line to this vCPU. */
