@@ -117,6 +117,8 @@ export interface RowAttrs {
   readonly undef?: string;
   /** Memory operand of 16 or 32 bytes must be aligned to its size (#GP). */
   readonly aligned?: boolean;
+  /** Where #AC does not ask for the size of each access: for nothing, or for the operand size, at most 4 bytes. */
+  readonly aligns?: 'none' | 'operand';
   /** The pop of `POP Ev` happens before its address is computed: rSP in the address counts the pop. */
   readonly popsFirst?: boolean;
   /** May run only in the host-CPU comparison at CPL 3 when true or absent; false: privileged, I/O, or control transfer out. */

@@ -41,6 +41,8 @@ import { note_access } from './watch';
 
 /** Added to the size of an access through SS: a non-canonical address is then #SS, not #GP. */
 export const MEM_STACK: u32 = 0x100;
+/** Two bits of the size: 1 + log2 of the alignment that #AC asks for, or 0 for that of the size. */
+const MEM_ALIGN_SHIFT: u32 = 9;
 const SIZE_MASK: u32 = 0xff;
 const MAX_SIZE: u32 = 64;
 const PAGE: u64 = ~(<u64>0xfff);
@@ -109,10 +111,21 @@ function translate(cpu: u32, va: u64, ctx: u32, write: bool): u32 {
   return 0;
 }
 
-/** Alignment that #AC asks of an access of `n` bytes (SDM vol.3 table 6-7), as a mask. */
+/**
+ * Alignment that #AC asks of an access of `n` bytes (SDM vol.3 table 6-7), as a mask: 16 for vectors of 16 and 32, 8 for
+ * the 10 bytes of the x87.
+ */
 function alignment(n: u32): u32 {
+  if (n == 16 || n == 32) return 15;
   if (n >= 8) return 7;
   return n >= 4 ? 3 : n - 1;
+}
+
+/** Whether an access in the context TLB_CTX_CHECKED raises #AC. `size` with its marks. */
+function misaligned(va: u64, size: u32): bool {
+  const own = (size >> MEM_ALIGN_SHIFT) & 3;
+  const mask: u32 = own ? (1 << (own - 1)) - 1 : alignment(size & SIZE_MASK);
+  return (<u32>va & mask) != 0;
 }
 
 function count_slow(cpu: u32): void {
@@ -175,27 +188,28 @@ function crossing(cpu: u32, va: u64, n: u32, ctx: u32, kind: u32): u32 {
   return bounce;
 }
 
-/** `n` (1-64) bytes at `va` in an access context. Host address, or 0 after recording a fault. */
-function access(cpu: u32, address: u64, n: u32, ctx: u32, kind: u32, stack: bool): u32 {
+/** `size` (1-64, + MEM_*) bytes at `va` in an access context. Host address, or 0 after recording a fault. */
+function access(cpu: u32, address: u64, size: u32, ctx: u32, kind: u32): u32 {
+  const n = size & SIZE_MASK;
   const va = long_mode(cpu) ? address : address & 0xffffffff;
   store<u32>(cpu + CPU_BOUNCE_SIZE, 0);
   store<u64>(cpu + CPU_BOUNCE_VA, va);
   if (n > MAX_SIZE || !canonical(va) || !canonical(va + n - 1)) {
-    raise(cpu, stack ? EXC_SS : EXC_GP, 0);
+    raise(cpu, size & MEM_STACK ? EXC_SS : EXC_GP, 0);
     return 0;
   }
   const table = ctx == TLB_CTX_CHECKED ? TLB_CTX_USER : ctx;
   let host: u32 = 0;
   if ((<u32>va & 0xfff) + n <= 4096) {
     if (translate(cpu, va, table, kind != READ)) return 0;
-    if (ctx == TLB_CTX_CHECKED && <u32>va & alignment(n)) {
+    if (ctx == TLB_CTX_CHECKED && misaligned(va, size)) {
       raise(cpu, EXC_AC, 0);
       return 0;
     }
     host = single(cpu, n, kind);
   } else {
     host = crossing(cpu, va, n, table, kind);
-    if (host && ctx == TLB_CTX_CHECKED && <u32>va & alignment(n)) {
+    if (host && ctx == TLB_CTX_CHECKED && misaligned(va, size)) {
       raise(cpu, EXC_AC, 0);
       return 0;
     }
@@ -203,12 +217,12 @@ function access(cpu: u32, address: u64, n: u32, ctx: u32, kind: u32, stack: bool
   return host;
 }
 
-/** Where to load `size` (1-64, + MEM_STACK) bytes of linear address `va`; 0 after recording a fault. */
+/** Where to load `size` (1-64, + MEM_*) bytes of linear address `va`; 0 after recording a fault. */
 export function mem_read(cpu: u32, va: u64, size: u32): u32 {
   const quick = refill(cpu, va, size & SIZE_MASK, false);
   if (quick) return quick;
   may_leave = true;
-  const host = access(cpu, va, size & SIZE_MASK, current_context(cpu), READ, (size & MEM_STACK) != 0);
+  const host = access(cpu, va, size, current_context(cpu), READ);
   if (host && load<u32>(cpu + CPU_WATCHED)) note_access(cpu, load<u64>(cpu + CPU_BOUNCE_VA), size & SIZE_MASK, false);
   return host;
 }
@@ -217,7 +231,7 @@ export function mem_write(cpu: u32, va: u64, size: u32): u32 {
   const quick = refill(cpu, va, size & SIZE_MASK, true);
   if (quick) return quick;
   may_leave = true;
-  const host = access(cpu, va, size & SIZE_MASK, current_context(cpu), WRITE, (size & MEM_STACK) != 0);
+  const host = access(cpu, va, size, current_context(cpu), WRITE);
   if (host && load<u32>(cpu + CPU_WATCHED)) note_access(cpu, load<u64>(cpu + CPU_BOUNCE_VA), size & SIZE_MASK, true);
   return host;
 }
@@ -226,7 +240,7 @@ export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
   const quick = refill(cpu, va, size & SIZE_MASK, true);
   if (quick) return quick;
   may_leave = true;
-  const host = access(cpu, va, size & SIZE_MASK, current_context(cpu), MODIFY, (size & MEM_STACK) != 0);
+  const host = access(cpu, va, size, current_context(cpu), MODIFY);
   if (host && load<u32>(cpu + CPU_WATCHED)) note_access(cpu, load<u64>(cpu + CPU_BOUNCE_VA), size & SIZE_MASK, true);
   return host;
 }
@@ -277,23 +291,23 @@ export function mem_commit(cpu: u32): void {
 /** Like mem_read with supervisor privilege whatever the CPL is: descriptor tables, TSS (SDM vol.3 4.6). */
 export function sys_read(cpu: u32, va: u64, size: u32): u32 {
   may_leave = false;
-  return access(cpu, va, size & SIZE_MASK, TLB_CTX_SUPERVISOR, READ, (size & MEM_STACK) != 0);
+  return access(cpu, va, size, TLB_CTX_SUPERVISOR, READ);
 }
 /** Like mem_write with supervisor privilege. */
 export function sys_write(cpu: u32, va: u64, size: u32): u32 {
   may_leave = false;
-  return access(cpu, va, size & SIZE_MASK, TLB_CTX_SUPERVISOR, WRITE, (size & MEM_STACK) != 0);
+  return access(cpu, va, size, TLB_CTX_SUPERVISOR, WRITE);
 }
 /** Like mem_rmw with supervisor privilege. */
 export function sys_rmw(cpu: u32, va: u64, size: u32): u32 {
   may_leave = false;
-  return access(cpu, va, size & SIZE_MASK, TLB_CTX_SUPERVISOR, MODIFY, (size & MEM_STACK) != 0);
+  return access(cpu, va, size, TLB_CTX_SUPERVISOR, MODIFY);
 }
 
 /** Like mem_write in the given access context (TLB_CTX_*). */
 export function mem_write_in(cpu: u32, va: u64, size: u32, ctx: u32): u32 {
   may_leave = !delivering;
-  return access(cpu, va, size & SIZE_MASK, ctx, WRITE, (size & MEM_STACK) != 0);
+  return access(cpu, va, size, ctx, WRITE);
 }
 
 /**

@@ -140,8 +140,9 @@ function drawIndex(insn: Insn, words: Int32Array, at: number, random: Random): v
 
 const RFLAGS_FIXED = 0x202;
 const DF = 0x400;
+const AC = 0x40000;
 function drawFlags(random: Random): number {
-  return RFLAGS_FIXED | (random.below(0x1000) & 0x8d5) | (random.once(4) ? DF : 0);
+  return RFLAGS_FIXED | (random.below(0x1000) & 0x8d5) | (random.once(4) ? DF : 0) | (random.once(16) ? AC : 0);
 }
 
 /** Draws the values of case `i` of a batch for its instruction. */

@@ -174,7 +174,7 @@ export class Guest {
   }
 
   private setSystem(): void {
-    this.set64('cr0', BigInt(CR0.PE | CR0.PG | CR0.NE | CR0.ET | CR0.WP | CR0.MP) & 0xffff_ffffn);
+    this.set64('cr0', BigInt(CR0.PE | CR0.PG | CR0.NE | CR0.ET | CR0.WP | CR0.MP | CR0.AM) & 0xffff_ffffn);
     this.set64('cr3', BigInt(PAGE));
     this.set64('cr4', BigInt(CR4.PAE | CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.FSGSBASE | CR4.OSXSAVE));
     this.set64('efer', BigInt(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE));

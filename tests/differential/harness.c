@@ -153,7 +153,17 @@ static void take_fx(const uint8_t *image) {
   if (has_avx && image[XSAVE_HEADER] & 4) memcpy(out.ymmh, image + XSAVE_YMMH, sizeof out.ymmh);
 }
 
+/* A handler begins with the flags of what it interrupts; this program's own accesses are not aligned. */
+static void allow_unaligned(void) {
+#ifdef __x86_64__
+  __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~0x40000ull);
+#else
+  __builtin_ia32_writeeflags_u32(__builtin_ia32_readeflags_u32() & ~0x40000u);
+#endif
+}
+
 static void on_signal(int sig, siginfo_t *info, void *context) {
+  allow_unaligned();
   (void)sig;
   (void)info;
   ucontext_t *uc = context;
@@ -178,6 +188,7 @@ static void on_signal(int sig, siginfo_t *info, void *context) {
 
 /* An instruction that does not end (a jump to itself) is stopped at the second tick. */
 static void on_tick(int sig, siginfo_t *info, void *context) {
+  allow_unaligned();
   if (!running || ++stuck < 2) return;
   on_signal(sig, info, context);
   out.vector = STUCK;

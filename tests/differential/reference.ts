@@ -1,10 +1,11 @@
 // The reference as an engine for differential cases: a user program with flat segments.
 import { FlatMemory } from '../../src/engine/reference/flat.ts';
+import { GuestFault } from '../../src/engine/reference/memory.ts';
 import type { ReferenceHelper } from '../../src/engine/reference/ops.ts';
 import { ReferencePure } from '../../src/engine/reference/pure.ts';
 import { ReferenceState } from '../../src/engine/reference/state.ts';
 import { step } from '../../src/engine/reference/step.ts';
-import { ATTR, CR0, CR4, EFLAGS } from '../../src/isa/layout.ts';
+import { ATTR, CR0, CR4, EFLAGS, EXC } from '../../src/isa/layout.ts';
 import { ROWS } from '../../src/isa/rows.ts';
 import { type Case, CODE, CODE_PAGE, DATA, DATA_SIZE, PAGE, type Result, WINDOW } from './case.ts';
 import type { Engine } from './engine.ts';
@@ -30,7 +31,7 @@ export function userState(c: Case): ReferenceState {
     if (code === 16) state.set('seg_base', seg === CS ? CODE_PAGE : DATA, seg);
   }
   state.set('cpl', 3n);
-  state.set('cr0', BigInt((CR0.PE | CR0.PG | CR0.NE | CR0.ET | CR0.WP | CR0.MP) >>> 0));
+  state.set('cr0', BigInt((CR0.PE | CR0.PG | CR0.NE | CR0.ET | CR0.WP | CR0.MP | CR0.AM) >>> 0));
   state.set('cr4', BigInt(CR4.PAE | CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.FSGSBASE | CR4.OSXSAVE));
   state.set('xcr0', 7n);
   state.set('rip', code === 16 ? CODE - CODE_PAGE : CODE);
@@ -41,6 +42,31 @@ export function userState(c: Case): ReferenceState {
   state.setArith(BigInt(c.rflags));
   loadFx(state, c.fx, c.ymmh);
   return state;
+}
+
+/** Memory that raises #AC (SDM vol.3 table 6-7), after page faults. */
+class CheckedMemory extends FlatMemory {
+  /** Alignment of all accesses, if it is not that of their size. */
+  own: number | undefined;
+
+  private align(address: bigint, bytes: number): void {
+    const n = bytes === 32 ? 16 : bytes === 10 ? 8 : bytes;
+    const to = this.own ?? n;
+    if (address % BigInt(to) !== 0n) throw new GuestFault(EXC.AC);
+  }
+  override read(address: bigint, bytes: number): bigint {
+    const value = super.read(address, bytes);
+    this.align(address, bytes);
+    return value;
+  }
+  override write(address: bigint, bytes: number, value: bigint): void {
+    this.probe(address, bytes);
+    super.write(address, bytes, value);
+  }
+  override probe(address: bigint, bytes: number): void {
+    super.probe(address, bytes);
+    this.align(address, bytes);
+  }
 }
 
 /** Every feature that a row names. */
@@ -54,10 +80,13 @@ export function referenceEngine(helpers: ReadonlyMap<string, ReferenceHelper> = 
       const state = userState(c);
       const bytes = new Uint8Array(DATA_SIZE);
       bytes.set(c.window, WINDOW_AT);
-      const memory = new FlatMemory([
+      const checked = (c.rflags & EFLAGS.AC) !== 0;
+      const memory = new (checked ? CheckedMemory : FlatMemory)([
         { start: DATA, bytes, writable: true },
         { start: DATA + BigInt(DATA_SIZE), bytes: new Uint8Array(PAGE), writable: false },
       ]);
+      const { aligns } = c.insn.row;
+      if (memory instanceof CheckedMemory && aligns) memory.own = aligns === 'none' ? 1 : c.insn.w === 16 ? 2 : 4;
       const result = step(c.insn, state, memory, helpers);
       const fault = result.kind === 'fault' ? result : undefined;
       return {

@@ -7,7 +7,7 @@
  *     out: rax=8000000000000000 flags=...   what has changed afterwards (written by PLINTH_BLESS=1)
  *
  * Numbers are hexadecimal. `flags=` lists the arithmetic flags and df that are set; after the instruction those that
- * the manual leaves undefined are not listed. `[20001000]=0102` is memory, lowest byte first. `st0`, `mm0`, `xmm0`
+ * the manual leaves undefined are not listed. Before it, `ac` asks for alignment checks. `[20001000]=0102` is memory, lowest byte first. `st0`, `mm0`, `xmm0`
  * and `ymmh0`, the upper half of YMM0, are numbers. A fault is `fault=14 error=6 cr2=20002000`; `rip` is named when it is not that of the next instruction.
  * Lines that begin with # are comments.
  */
@@ -61,6 +61,7 @@ function parseFlags(text: string): number {
   let bits = RFLAGS;
   for (const name of text.split(',').filter((x) => x !== '')) {
     if (name === 'df') bits |= DF;
+    else if (name === 'ac') bits |= EFLAGS.AC;
     else if ((FLAGS as readonly string[]).includes(name)) bits |= 1 << FLAG_BIT[name as keyof typeof FLAG_BIT];
     else throw new Error(`no flag ${name}`);
   }

@@ -21,7 +21,7 @@ import { memoryOperand, type Shape } from '../shape.ts';
 import { type FloatState, hasInlineFloat, inlineFloat, isQuiet } from './float.ts';
 import { VectorWasm } from './pure.ts';
 import { checkSegment } from './segment.ts';
-import { MEM_STACK, STACK_NONE } from './special.ts';
+import { MEM_ALIGN_SHIFT, MEM_STACK, STACK_NONE } from './special.ts';
 
 type Expr = x.Expr;
 /** Type of a handler. */
@@ -232,8 +232,18 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     );
     return f.let(f.get(at));
   }
-  /** Size of a slow access, with the mark of the stack segment, whose non-canonical addresses are #SS. */
-  private sizeFor(bytes: number, seg: SegRef): Expr {
+  /** The row's own alignment for #AC as a mark of a size. */
+  private alignmentMark(): number {
+    const { aligns } = this.shape.row;
+    if (aligns === undefined) return 0;
+    return (aligns === 'none' ? 1 : this.w === 16 ? 2 : 3) << MEM_ALIGN_SHIFT;
+  }
+  /**
+   * Size of a slow access, with the marks of the stack segment, whose non-canonical addresses are #SS, and of the
+   * alignment.
+   */
+  private sizeFor(n: number, seg: SegRef): Expr {
+    const bytes = n | this.alignmentMark();
     if (seg !== 'insn') return x.i32Const(seg === 'ss' ? bytes | MEM_STACK : bytes);
     if (!this.long) return x.i32Const(bytes);
     const stack = x.compare('eq', this.field16(REC.SEG), x.i32Const(STACK_NONE));

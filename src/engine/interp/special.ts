@@ -47,3 +47,5 @@ export const UNITS = ['x87', 'x87-nowait', 'mmx', 'sse', 'avx'] as const;
 export const STACK_NONE = CPU.seg_none! + 8;
 /** Added to the size given to mem_read, mem_write and mem_rmw for accesses through SS. */
 export const MEM_STACK = 0x100;
+/** Added to the size: 1 + log2 of the alignment that #AC asks for, if it is not that of the size. */
+export const MEM_ALIGN_SHIFT = 9;

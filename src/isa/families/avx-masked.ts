@@ -62,10 +62,14 @@ const maskedStore =
   };
 
 const masked = (name: string, load: number, store: number, w: 32 | 64, vexW: string, attrs: RowAttrs): Row[] =>
-  LENGTHS.flatMap((bits) => [
-    row(name, sized('=Vx,Hx,Mx', bits), `VEX.${bits}.66.0F38.${vexW} ${hex(load)} /r`, maskedLoad(bits, w), attrs),
-    row(name, sized('=Mx,Hx,Vx', bits), `VEX.${bits}.66.0F38.${vexW} ${hex(store)} /r`, maskedStore(bits, w), attrs),
-  ]);
+  LENGTHS.flatMap((bits) => {
+    // Exceptions of type 6: no #AC whatever the mask.
+    const all: RowAttrs = { ...attrs, aligns: 'none' };
+    return [
+      row(name, sized('=Vx,Hx,Mx', bits), `VEX.${bits}.66.0F38.${vexW} ${hex(load)} /r`, maskedLoad(bits, w), all),
+      row(name, sized('=Mx,Hx,Vx', bits), `VEX.${bits}.66.0F38.${vexW} ${hex(store)} /r`, maskedStore(bits, w), all),
+    ];
+  });
 
 /**
  * Gathers: element i from base + index i << scale where the sign of mask element i is set, else kept; the mask becomes
@@ -111,7 +115,7 @@ const gathers = GATHERS.flatMap(([name, opcode, index, w]) =>
     const indices = letters(index === 32 && w === 64 ? 128 : bits);
     const operands = `+V${data},M${w === 32 ? 'd' : 'q'},+H${data},K${indices}`;
     const enc = `VEX.${bits}.66.0F38.${w === 32 ? 'W0' : 'W1'} ${hex(opcode)} /r`;
-    return row(name, operands, enc, gather(index, w, bits), AVX2);
+    return row(name, operands, enc, gather(index, w, bits), { ...AVX2, aligns: 'none' });
   }),
 );
 

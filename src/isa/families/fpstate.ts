@@ -70,8 +70,9 @@ const storeEnvironment =
     const offset = s.let(s.offset(0));
     const bytes = environmentBytes(s) + extra;
     // CPUs look at both ends first, so that a fault finds nothing stored.
-    s.probeStore(8, 'insn', offset);
-    s.probeStore(8, 'insn', offsetAt(s, offset, bytes - 1));
+    const unit = s.w === 16 ? 16 : 32;
+    s.probeStore(unit, 'insn', offset);
+    s.probeStore(unit, 'insn', offsetAt(s, offset, bytes - unit / 8));
     s.call(image, environmentForm(s));
     storeImage(s, offset, bytes);
     s.call(after);
@@ -167,10 +168,16 @@ export const FPSTATE: readonly Row[] = [
   row('fnstcw', '=Mw', 'D9 /7', (s) => s.set(0, s.field('fcw')), NOWAIT),
   row('fnstsw', '=Mw', 'DD /7', (s) => s.set(0, s.call('x87_status')), NOWAIT),
   row('fnstsw', '=AX', 'DF E0', (s) => s.set(0, s.call('x87_status')), NOWAIT),
-  row('fldenv', 'M', 'D9 /4', loadEnvironment('fldenv_image', 0), WAITING),
-  row('fnstenv', 'M', 'D9 /6', storeEnvironment('fnstenv_image', 0, 'x87_fnstenv_commit'), NOWAIT),
-  row('frstor', 'M', 'DD /4', loadEnvironment('frstor_image', REGISTERS), WAITING),
-  row('fnsave', 'M', 'DD /6', storeEnvironment('fnsave_image', REGISTERS, 'x87_fninit'), NOWAIT),
+  row('fldenv', 'M', 'D9 /4', loadEnvironment('fldenv_image', 0), { ...WAITING, aligns: 'operand' }),
+  row('fnstenv', 'M', 'D9 /6', storeEnvironment('fnstenv_image', 0, 'x87_fnstenv_commit'), {
+    ...NOWAIT,
+    aligns: 'operand',
+  }),
+  row('frstor', 'M', 'DD /4', loadEnvironment('frstor_image', REGISTERS), { ...WAITING, aligns: 'operand' }),
+  row('fnsave', 'M', 'DD /6', storeEnvironment('fnsave_image', REGISTERS, 'x87_fninit'), {
+    ...NOWAIT,
+    aligns: 'operand',
+  }),
   row('ldmxcsr', 'Md', 'NP 0F AE /2', ldmxcsr, SSE),
   row('stmxcsr', '=Md', 'NP 0F AE /3', (s) => s.set(0, s.field('mxcsr')), SSE),
   row('fxsave', 'M', 'NP 0F AE /0', fxsave, FXSR),
