@@ -21,6 +21,8 @@ export interface PackageRecord {
   /** Of the .deb, hexadecimal. */
   readonly sha256: string;
   readonly depends: string;
+  /** What must be there before the package is unpacked; the same form. */
+  readonly preDepends: string;
 }
 
 /** A fetched package: its record and the verified bytes of the .deb. */
@@ -132,6 +134,7 @@ export function parseRecord(text: string): PackageRecord | undefined {
     size,
     sha256,
     depends: get('depends'),
+    preDepends: get('pre-depends'),
   };
 }
 

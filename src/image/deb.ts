@@ -60,47 +60,96 @@ async function readEntry(entry: ReadEntry): Promise<Uint8Array> {
   return new Uint8Array(await entry.concat());
 }
 
-/** Finds the wanted files in a tar stream; ends once all are found, so the rest is not decompressed. */
+/**
+ * Reads a tar stream; ends once `enough`, so that the rest is not decompressed.
+ * @param take given each entry; undefined for one that is not wanted, else a promise that reads it
+ */
+async function readTar(
+  tar: AsyncIterable<Uint8Array>,
+  take: (entry: ReadEntry, path: string) => Promise<void> | undefined,
+  enough: () => boolean,
+): Promise<void> {
+  const reads: Promise<void>[] = [];
+  let failure: unknown;
+  const failed = (error: unknown): void => {
+    failure ??= error;
+  };
+  const parser = new Parser({ strict: true });
+  parser.on('error', failed);
+  parser.on('entry', (entry: ReadEntry) => {
+    const read = take(entry, normalise(entry.path));
+    if (read === undefined) entry.resume();
+    else reads.push(read.catch(failed));
+  });
+  for await (const chunk of tar) {
+    if (!parser.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))) await once(parser, 'drain');
+    if (failure !== undefined) throw failure;
+    if (enough()) return;
+  }
+  parser.end();
+  await Promise.all(reads);
+  if (failure !== undefined) throw failure;
+}
+
+const isRegular = (entry: ReadEntry): boolean => entry.type === 'File' || entry.type === 'OldFile';
+
+/** Finds the wanted files in a tar stream. */
 async function takeFromTar(
   tar: AsyncIterable<Uint8Array>,
   wanted: readonly ((path: string) => boolean)[],
 ): Promise<(PackagedFile | undefined)[]> {
   const found: (PackagedFile | undefined)[] = wanted.map(() => undefined);
   const claimed = new Set<number>();
-  const reads: Promise<void>[] = [];
-  let failure: unknown;
-  const parser = new Parser({ strict: true });
-  parser.on('error', (error: unknown) => {
-    failure ??= error;
-  });
-  parser.on('entry', (entry: ReadEntry) => {
-    const path = normalise(entry.path);
-    const isFile = entry.type === 'File' || entry.type === 'OldFile';
-    const index = isFile ? wanted.findIndex((accepts, i) => !claimed.has(i) && accepts(path)) : -1;
-    if (index < 0) {
-      entry.resume();
-      return;
-    }
+  const take = (entry: ReadEntry, path: string): Promise<void> | undefined => {
+    const index = isRegular(entry) ? wanted.findIndex((accepts, i) => !claimed.has(i) && accepts(path)) : -1;
+    if (index < 0) return undefined;
     claimed.add(index);
-    const read = readEntry(entry).then(
-      (bytes) => {
-        found[index] = { path, bytes };
-      },
-      (error: unknown) => {
-        failure ??= error;
-      },
-    );
-    reads.push(read);
-  });
-  for await (const chunk of tar) {
-    if (!parser.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))) await once(parser, 'drain');
-    if (failure !== undefined) throw failure;
-    if (found.every((file) => file !== undefined)) return found;
-  }
-  parser.end();
-  await Promise.all(reads);
-  if (failure !== undefined) throw failure;
+    return readEntry(entry).then((bytes) => {
+      found[index] = { path, bytes };
+    });
+  };
+  await readTar(tar, take, () => found.every((file) => file !== undefined));
   return found;
+}
+
+/** Decompresses the files of a package. @throws ImageError when the package is damaged */
+async function withData<T>(deb: Uint8Array, read: (tar: AsyncIterable<Uint8Array>) => Promise<T>): Promise<T> {
+  const data = readAr(deb).find((member) => member.name.startsWith('data.tar'));
+  if (data === undefined) throw new ImageError('the package holds no data.tar', 'pull the image again');
+  try {
+    return await read(decompress(data));
+  } catch (error) {
+    if (error instanceof ImageError) throw error;
+    const why = error instanceof Error ? error.message : String(error);
+    throw new ImageError(`the package cannot be unpacked (${why})`, 'pull the image again', { cause: error });
+  }
+}
+
+/** What is in a package: a file, or a link with what it says. */
+export type PackagedEntry =
+  | (PackagedFile & { readonly kind: 'file'; readonly mode: number })
+  | { readonly kind: 'symlink'; readonly path: string; readonly target: string };
+
+/**
+ * All files and symbolic links of a package whose path (without leading `./`) is accepted. A hard link becomes a
+ * symbolic one; folders are those that the paths name.
+ * @throws ImageError when the package is damaged
+ */
+export async function unpackDeb(deb: Uint8Array, accepts: (path: string) => boolean): Promise<PackagedEntry[]> {
+  const entries: PackagedEntry[] = [];
+  const take = (entry: ReadEntry, path: string): Promise<void> | undefined => {
+    if (!accepts(path)) return undefined;
+    if (entry.type === 'SymbolicLink' || entry.type === 'Link') {
+      const target = entry.linkpath ?? '';
+      entries.push({ kind: 'symlink', path, target: entry.type === 'Link' ? `/${normalise(target)}` : target });
+    }
+    if (!isRegular(entry)) return undefined;
+    return readEntry(entry).then((bytes) => {
+      entries.push({ kind: 'file', path, bytes, mode: (entry.mode ?? 0o644) & 0o777 });
+    });
+  };
+  await withData(deb, (tar) => readTar(tar, take, () => false));
+  return entries;
 }
 
 /**
@@ -114,16 +163,7 @@ export async function extractFromDeb(
   deb: Uint8Array,
   wanted: readonly ((path: string) => boolean)[],
 ): Promise<PackagedFile[]> {
-  const data = readAr(deb).find((member) => member.name.startsWith('data.tar'));
-  if (data === undefined) throw new ImageError('the package holds no data.tar', 'pull the image again');
-  let found: (PackagedFile | undefined)[];
-  try {
-    found = await takeFromTar(decompress(data), wanted);
-  } catch (error) {
-    if (error instanceof ImageError) throw error;
-    const why = error instanceof Error ? error.message : String(error);
-    throw new ImageError(`the package cannot be unpacked (${why})`, 'pull the image again', { cause: error });
-  }
+  const found = await withData(deb, (tar) => takeFromTar(tar, wanted));
   return found.map((file) => {
     if (file === undefined) {
       throw new ImageError('the package lacks a file that belongs in it', 'pull the image again');

@@ -4,9 +4,9 @@ import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { readAr } from '../../src/image/ar.ts';
 import { buildCpio } from '../../src/image/cpio.ts';
-import { extractFromDeb } from '../../src/image/deb.ts';
+import { extractFromDeb, unpackDeb } from '../../src/image/deb.ts';
 import { addFiles, buildInitramfs, execWord } from '../../src/image/initramfs.ts';
-import { makeAr, makeDeb } from './packages.ts';
+import { link, makeAr, makeDeb } from './packages.ts';
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 const textOf = (bytes: Uint8Array | undefined) => new TextDecoder().decode(bytes);
@@ -78,6 +78,18 @@ describe('.deb', () => {
       ['boot/vmlinuz-1', 6],
     ]);
     expect(textOf(found[1]?.bytes)).toBe('kernel');
+  });
+
+  it('gives all that is accepted, links too', async () => {
+    const deb = makeDeb({ 'usr/bin/a': 'A', 'usr/bin/b': link('a'), 'usr/share/doc': 'no', 'etc/c': 'C' });
+    const found = await unpackDeb(deb, (path) => !path.startsWith('usr/share/'));
+    const said = found.map((e) => (e.kind === 'file' ? [e.path, textOf(e.bytes), e.mode & 0o444] : [e.path, e.target]));
+    expect(said.sort()).toEqual([
+      ['etc/c', 'C', 0o444],
+      ['usr/bin/a', 'A', 0o444],
+      ['usr/bin/b', 'a'],
+    ]);
+    await expect(unpackDeb(makeAr([['data.tar', bytesOf('x'.repeat(1024))]]), () => true)).rejects.toThrow(/; /);
   });
 
   // The tar of one file "hello" holding "xz works\n", compressed with `xz -9 --check=crc64`.

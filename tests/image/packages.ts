@@ -1,7 +1,7 @@
 // Makes small Debian packages and a stand-in for apt for tests.
 
 import { createHash } from 'node:crypto';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
@@ -18,13 +18,20 @@ export function makeAr(members: readonly (readonly [name: string, bytes: Uint8Ar
   return new Uint8Array(Buffer.concat(parts));
 }
 
+/** A symbolic link, where a test's package may have a file. */
+export interface Link {
+  readonly target: string;
+}
+export const link = (target: string): Link => ({ target });
+
 /** A tar archive of files, with paths that begin with `./` as dpkg writes them. */
-export function makeTar(files: { readonly [path: string]: string | Uint8Array }): Uint8Array {
+export function makeTar(files: { readonly [path: string]: string | Uint8Array | Link }): Uint8Array {
   const folder = mkdtempSync(join(tmpdir(), 'plinth-tar-'));
   try {
     for (const [path, content] of Object.entries(files)) {
       mkdirSync(dirname(join(folder, path)), { recursive: true });
-      writeFileSync(join(folder, path), content);
+      if (typeof content === 'object' && 'target' in content) symlinkSync(content.target, join(folder, path));
+      else writeFileSync(join(folder, path), content);
     }
     const file = join(folder, '.out.tar');
     create({ cwd: folder, file, sync: true, portable: true, filter: (path) => !path.endsWith('.out.tar') }, ['./']);
@@ -42,7 +49,7 @@ const compressors = {
 
 /** A .deb with the given files. */
 export function makeDeb(
-  files: { readonly [path: string]: string | Uint8Array },
+  files: { readonly [path: string]: string | Uint8Array | Link },
   suffix: keyof typeof compressors = '.gz',
 ): Uint8Array {
   return makeAr([

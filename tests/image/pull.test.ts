@@ -188,6 +188,7 @@ describe("apt's records", () => {
       version: '1',
       architecture: 'amd64',
       depends: 'a,\nb (= 2)',
+      preDepends: '',
       size: 7,
       sha256,
     });
@@ -199,7 +200,7 @@ describe("apt's records", () => {
   );
 
   it('name the kernel behind a metapackage', () => {
-    const record = { package: 'm', version: '1', architecture: 'amd64', size: 1, sha256 };
+    const record = { package: 'm', version: '1', architecture: 'amd64', size: 1, sha256, preDepends: '' };
     expect(kernelPackageOf({ ...record, depends: 'x (>= 1), linux-image-6.1.0-50-686 (= 6.1.176-1)' })).toBe(
       'linux-image-6.1.0-50-686=6.1.176-1',
     );
