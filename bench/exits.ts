@@ -1,11 +1,13 @@
-// What it costs when a guest leaves: port and memory accesses, HLT, hypercall, on the soft engine and on /dev/kvm.
+// What it costs when a guest leaves: port and memory accesses, HLT, hypercall, on the soft engine, interpreting and
+// translating, and on /dev/kvm, on the caller's thread and on one of its own.
 //
 //   node bench/exits.ts [count]
 
-import type { Hypervisor, Vcpu } from '../src/hv/contract.ts';
-import { openHypervisor } from '../src/hv/index.ts';
+import type { Exit, Hypervisor, Vcpu } from '../src/hv/contract.ts';
+import { loadEngineImage } from '../src/hv/kvm/engine-files.ts';
 import { KvmHypervisor } from '../src/hv/kvm/hypervisor.ts';
 import { AT, setUpMode } from '../src/hv/modes.ts';
+import { SoftHypervisor } from '../src/hv/soft/contract-vm.ts';
 
 const COUNT = Number(process.argv[2] ?? 20_000);
 const LOOPS: readonly (readonly [name: string, reason: string, code: readonly number[]])[] = [
@@ -27,15 +29,22 @@ function makeVcpu(engine: Hypervisor, code: readonly number[]): { vcpu: Vcpu; cl
   return { vcpu, close: () => vm.close() };
 }
 
-function measure(engine: Hypervisor, reason: string, code: readonly number[]): string {
+/** Microseconds of an exit: the best of five rounds, because a busy host only makes it longer. */
+async function measure(
+  engine: Hypervisor,
+  reason: string,
+  code: readonly number[],
+  run: (vcpu: Vcpu) => Exit | Promise<Exit>,
+): Promise<string> {
   const { vcpu, close } = makeVcpu(engine, code);
   try {
     let best = Number.POSITIVE_INFINITY;
     for (let round = 0; round < 5; round++) {
       const began = performance.now();
       for (let i = 0; i < COUNT / 5; i++) {
-        const exit = vcpu.run();
-        if (exit.reason !== reason) return `no such exit (${exit.reason})`;
+        const exit = run(vcpu);
+        const got = exit instanceof Promise ? (await exit).reason : exit.reason;
+        if (got !== reason) return `no such exit (${got})`;
       }
       best = Math.min(best, ((performance.now() - began) * 1000) / (COUNT / 5));
     }
@@ -45,13 +54,27 @@ function measure(engine: Hypervisor, reason: string, code: readonly number[]): s
   }
 }
 
-for (const kind of ['soft', 'kvm'] as const) {
-  const engine = await openHypervisor(kind).catch((error: Error) => console.log(`${kind}: ${error.message}`));
-  if (!engine) continue;
+const image = await loadEngineImage();
+const ENGINES: readonly (readonly [name: string, open: () => Hypervisor, run: (v: Vcpu) => Exit | Promise<Exit>])[] = [
+  ['interpreter', () => new SoftHypervisor({ image, engine: 'interp' }), (v) => v.run()],
+  ['translator', () => new SoftHypervisor({ image, engine: 'bt' }), (v) => v.run()],
+  ['/dev/kvm', () => KvmHypervisor.open(), (v) => v.run()],
+  ['/dev/kvm, own thread', () => KvmHypervisor.open(), (v) => v.runAsync()],
+];
+
+for (const [kind, open, run] of ENGINES) {
+  let engine: Hypervisor;
+  try {
+    engine = open();
+  } catch (error) {
+    console.log(`${kind}: ${(error as Error).message}`);
+    continue;
+  }
   for (const [name, reason, code] of LOOPS) {
     // KVM answers hypercalls itself unless its Xen support is there; the loop would not end.
     const none = name === 'hypercall' && engine instanceof KvmHypervisor && engine.capability('XEN_HVM') === 0;
-    console.log(`${kind} ${name.padEnd(12)} ${none ? 'answered by the kernel' : measure(engine, reason, code)}`);
+    const cost = none ? 'answered by the kernel' : await measure(engine, reason, code, run);
+    console.log(`${kind.padEnd(20)} ${name.padEnd(12)} ${cost}`);
   }
   engine.close();
 }

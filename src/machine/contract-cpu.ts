@@ -9,6 +9,7 @@ import type { Board } from './board.ts';
 import { EngineIrqchip, PC_ROUTES } from './engine-irqchip/move.ts';
 import { settleTimer, TIMER_SETTLES_NS } from './engine-irqchip/settle.ts';
 import { MachineError } from './errors.ts';
+import { ExitPace, NEAR_NS } from './exit-pace.ts';
 import { KVM_ENOSYS } from './hypercalls.ts';
 
 /** Why a vCPU came back. */
@@ -79,7 +80,8 @@ export class ContractCpu implements MachineCpu {
   private waits = false;
   private nmiPending = false;
   private exitWanted = false;
-  /** The vCPU runs, perhaps on a thread of its own. */
+  private readonly pace = new ExitPace();
+  /** The vCPU runs on a thread of its own. */
   private away = false;
 
   constructor(o: ContractCpuOptions) {
@@ -114,7 +116,8 @@ export class ContractCpu implements MachineCpu {
   async finish(): Promise<void> {
     if (this.irqchip) await settleTimer(this.vcpu, () => this.run(0, TIMER_SETTLES_NS));
     for (let i = 0; i < MOST_EXITS; i++) {
-      const exit = await this.vcpu.runAsync({ immediate: true });
+      const immediate = { immediate: true };
+      const exit = this.pace.near ? this.vcpu.run(immediate) : await this.vcpu.runAsync(immediate);
       if (exit.reason === 'intr') return;
       this.handle(exit);
     }
@@ -159,14 +162,21 @@ export class ContractCpu implements MachineCpu {
       if (this.waits) return 'hlt';
       // A guest that leaves often must let the event loop have its turn too.
       if (turn >= ends || this.exitWanted || (turn >= turnEnds && turn !== began)) return 'budget';
-      this.away = true;
-      const exit = await this.vcpu.runAsync({ nanoseconds: (ends - turn) * 1e6 });
-      this.away = false;
+      const exit = await this.enter((ends - turn) * 1e6);
+      this.pace.note(exit.reason !== 'intr', performance.now());
       this.exits[exit.reason] = (this.exits[exit.reason] ?? 0) + 1;
       if (exit.reason === 'shutdown') return 'shutdown';
       if (!this.irqchip) this.board.apic.cr8 = this.vcpu.cr8;
       this.handle(exit);
     }
+  }
+
+  private enter(nanoseconds: number): Exit | Promise<Exit> {
+    if (this.pace.near) return this.vcpu.run({ nanoseconds: Math.min(nanoseconds, NEAR_NS) });
+    this.away = true;
+    return this.vcpu.runAsync({ nanoseconds }).finally(() => {
+      this.away = false;
+    });
   }
 
   /** Hands over what waits, if the vCPU can take it now, and ends a HLT. */

@@ -132,7 +132,8 @@ export class KvmVcpu implements Vcpu {
         const left = ends === undefined ? undefined : Math.max(0, (ends - performance.now()) * 1e6);
         return window ? Math.min(WINDOW_NS, left ?? WINDOW_NS) : left;
       },
-      over: () => !window || options.immediate === true || (ends !== undefined && performance.now() >= ends),
+      // Any signal to the thread ends a KVM_RUN, not only those that are meant to.
+      over: () => options.immediate === true || (ends !== undefined && performance.now() >= ends),
     };
   }
 
