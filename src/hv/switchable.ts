@@ -103,6 +103,10 @@ export class SwitchableVm {
   get engine(): EngineKind {
     return this.current;
   }
+  /** Frequency of the guest's TSC in hertz. */
+  get tscHz(): number {
+    return this.kvm.vm.tscHz;
+  }
   /** The vCPU that has the state now. */
   get vcpu(): Vcpu {
     return this[this.current].vcpu;

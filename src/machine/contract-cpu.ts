@@ -226,7 +226,7 @@ export class ContractCpu implements MachineCpu {
       case 'irq-window-open':
         return;
       default:
-        throw new MachineError(`the engine stopped with ${describe(exit)}`, 'use --engine interp and report it');
+        throw new MachineError(`the engine stopped with ${describe(exit)}`, 'use --engine bt and report it');
     }
   }
   private port(exit: Extract<Exit, { reason: 'io' }>, at: number): void {

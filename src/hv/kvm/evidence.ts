@@ -81,7 +81,7 @@ function unusable(error: unknown): KvmEvidence {
   const { message } = error as Error;
   return {
     usable: false,
-    problem: { message, advice: error instanceof HvError ? error.advice : 'use --engine interp' },
+    problem: { message, advice: error instanceof HvError ? error.advice : 'use --engine bt' },
   };
 }
 
@@ -129,7 +129,7 @@ function start(vcpu: Vcpu, rcx: number): void {
 }
 function expectReason(exit: Exit, ...reasons: readonly Exit['reason'][]): void {
   if (!reasons.includes(exit.reason)) {
-    throw new HvError(`/dev/kvm does not run 64-bit guests: exit ${exit.reason}`, 'use --engine interp');
+    throw new HvError(`/dev/kvm does not run 64-bit guests: exit ${exit.reason}`, 'use --engine bt');
   }
 }
 

@@ -29,7 +29,7 @@ export class KvmHypervisor implements Hypervisor {
     try {
       c = libc();
     } catch (cause) {
-      throw new HvError('the native interface to libc cannot be loaded', 'use Linux with glibc, or --engine interp', {
+      throw new HvError('the native interface to libc cannot be loaded', 'use Linux with glibc, or --engine bt', {
         cause,
       });
     }
@@ -60,10 +60,10 @@ export class KvmHypervisor implements Hypervisor {
   private check(path: string): void {
     const version = this.apiVersion;
     if (version !== API_VERSION) {
-      throw new HvError(`${path} has API version ${version}, not ${API_VERSION}`, 'use --engine interp');
+      throw new HvError(`${path} has API version ${version}, not ${API_VERSION}`, 'use --engine bt');
     }
     const missing = REQUIRED_CAPS.filter((name) => this.capability(name) === 0);
-    if (missing.length > 0) throw new HvError(`${path} lacks ${missing.join(', ')}`, 'use --engine interp');
+    if (missing.length > 0) throw new HvError(`${path} lacks ${missing.join(', ')}`, 'use --engine bt');
   }
 
   /** CPUID leaves that this host can give to guests. */

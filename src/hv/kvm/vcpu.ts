@@ -154,7 +154,7 @@ export class KvmVcpu implements Vcpu {
   private leave(result: RunResult, turn: Turns): Exit | undefined {
     this.pageValid = true;
     if (typeof result === 'object') {
-      throw new HvError(`KVM_RUN failed with errno ${result.errno}`, 'use --engine interp and report it');
+      throw new HvError(`KVM_RUN failed with errno ${result.errno}`, 'use --engine bt and report it');
     }
     if (result === 'interrupted') {
       const wanted = this.exitWanted;
