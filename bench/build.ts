@@ -1,12 +1,14 @@
 // Builds what the contestants run: the programs of bench/guest, and the initramfs with them inside.
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { imagePath } from '../src/image/cache.ts';
 import { addFiles, type ExtraFile } from '../src/image/initramfs.ts';
 import { loadImage } from '../src/image/pull.ts';
 import type { Bits, ProgramName } from './benchmarks.ts';
+import { dispersedSource } from './dispersed.ts';
+import { folderFiles, programsFolder } from './packages.ts';
 
 export const root = join(import.meta.dirname, '..');
 /** Where builds and the results of an unfinished run are. */
@@ -15,20 +17,26 @@ export const workDir = join(root, 'build/bench');
 /** A mistake of the user or of the machine: one line with its cause, and what to do. */
 export class BenchError extends Error {}
 
-function gcc(source: string, output: string, bits: Bits): void {
+function gcc(sources: readonly string[], output: string, bits: Bits): void {
   // SSE2 in 32 bits too: the floating-point loop is about doubles, not about the 80-bit stack.
   const width = bits === 32 ? ['-m32', '-msse2', '-mfpmath=sse'] : ['-m64'];
-  const result = spawnSync('gcc', ['-O2', '-static', ...width, '-o', output, source], { encoding: 'utf8' });
+  const result = spawnSync('gcc', ['-O2', '-static', ...width, '-o', output, ...sources], { encoding: 'utf8' });
   if (result.status === 0) return;
   const why = result.error?.message ?? result.stderr.trim().split('\n')[0];
-  throw new BenchError(`gcc cannot build ${source} for ${bits} bits (${why}); install gcc and gcc-multilib`);
+  throw new BenchError(`gcc cannot build ${sources[0]} for ${bits} bits (${why}); install gcc and gcc-multilib`);
 }
 
 /** Builds a program of bench/guest and gives its path. @throws BenchError with what gcc said */
 export function buildProgram(program: ProgramName, bits: Bits): string {
   mkdirSync(workDir, { recursive: true });
   const output = join(workDir, `${program}${bits}`);
-  gcc(join(root, 'bench/guest', `${program}.c`), output, bits);
+  const sources = [join(root, 'bench/guest', `${program}.c`)];
+  if (program === 'dispersed') {
+    const blocks = join(workDir, 'blocks.S');
+    writeFileSync(blocks, dispersedSource());
+    sources.push(blocks);
+  }
+  gcc(sources, output, bits);
   return output;
 }
 
@@ -72,7 +80,17 @@ export async function buildGuest(
   return { kernel: join(imagePath(image), 'vmlinuz'), initrd: path };
 }
 
-/** A program as a file of the guest, in /bench under its own name. */
-export function guestProgram(program: ProgramName, bits: Bits): ExtraFile {
-  return { path: `/bench/${program}`, bytes: readFileSync(buildProgram(program, bits)), mode: 0o755 };
+/** What a program needs on the host to run in {@link workDir}: itself, and for `packages` the folder `programs`. */
+export async function prepareNative(program: ProgramName, bits: Bits): Promise<void> {
+  buildProgram(program, bits);
+  if (program !== 'packages') return;
+  const link = join(workDir, 'programs');
+  rmSync(link, { force: true });
+  symlinkSync(await programsFolder(), link);
+}
+
+/** The same as files of the guest, below /bench. */
+export async function guestProgram(program: ProgramName, bits: Bits): Promise<ExtraFile[]> {
+  const file = { path: `/bench/${program}`, bytes: readFileSync(buildProgram(program, bits)), mode: 0o755 };
+  return program === 'packages' ? [file, ...folderFiles(await programsFolder(), '/bench/programs')] : [file];
 }

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { BENCHMARKS, type Bits, CONTESTANTS, type Contestant, contestantName, type ProgramName } from './benchmarks.ts';
-import { BenchError, buildGuest, buildProgram, type GuestFiles, guestProgram, workDir } from './build.ts';
+import { BenchError, buildGuest, type GuestFiles, guestProgram, prepareNative, workDir } from './build.ts';
 import { APPEND, bootCommand, type Choices, type Command, versionOf } from './contestants.ts';
 import { type Options, readOptions } from './options.ts';
 import type { Results, Run } from './samples.ts';
@@ -19,10 +19,10 @@ interface ProgramSet {
   readonly programs: readonly ProgramName[];
   readonly bits: readonly Bits[];
 }
-const SETS: readonly ProgramSet[] = [{ name: 'small', programs: ['kernels', 'system'], bits: [64, 32] }];
-
-/** A start that is longer than this is a failure. */
-const LIMIT_SECONDS = 400;
+const SETS: readonly ProgramSet[] = [
+  { name: 'small', programs: ['kernels', 'system'], bits: [64, 32] },
+  { name: 'large', programs: ['dispersed', 'packages'], bits: [64] },
+];
 
 interface Job {
   readonly set: ProgramSet;
@@ -73,14 +73,14 @@ class Builder {
   async command({ set, contestant }: Job, choices: Choices): Promise<Command> {
     const { peer, bits } = contestant;
     if (peer === 'native') {
-      for (const program of set.programs) buildProgram(program, bits);
+      for (const program of set.programs) await prepareNative(program, bits);
       return { program: 'sh', args: ['-c', commandsOf(set, this.#options, `${bits}`).join(' && ')] };
     }
     const key = `${set.name}${bits}`;
     let guest = this.#guests.get(key);
     if (!guest) {
-      const files = set.programs.map((program) => guestProgram(program, bits));
-      guest = await buildGuest(set.name, bits, files, commandsOf(set, this.#options, ''));
+      const files = await Promise.all(set.programs.map((program) => guestProgram(program, bits)));
+      guest = await buildGuest(set.name, bits, files.flat(), commandsOf(set, this.#options, ''));
       this.#guests.set(key, guest);
     }
     return bootCommand(contestant, guest, choices);
@@ -91,7 +91,7 @@ async function runJob(job: Job, builder: Builder, choices: Choices): Promise<Run
   const { set, contestant, round } = job;
   const native = contestant.peer === 'native';
   const command = await builder.command(job, choices);
-  const { samples, failure } = await start(command, { native, seconds: LIMIT_SECONDS, cwd: workDir });
+  const { samples, failure } = await start(command, { native, boot: set === SETS[0], cwd: workDir });
   return {
     contestant: contestantName(contestant),
     round,

@@ -10,6 +10,18 @@ export interface Outcome {
   readonly failure?: string;
 }
 
+export interface StartOptions {
+  /** The command is the program itself: its processor time is what it says. */
+  readonly native: boolean;
+  /** Whether the time to the first line of /init is a sample. */
+  readonly boot: boolean;
+  readonly cwd?: string;
+}
+
+/** Longest processor time of a run, and longest time between two lines: an hour, for machines with much else to do. */
+const BUSY_SECONDS = 300;
+const SILENT_SECONDS = 3600;
+
 /** What is kept of the output, to say what a failed run printed last. */
 const TAIL = 2000;
 
@@ -29,12 +41,11 @@ function follow(child: ChildProcess, onLine: (text: string) => void): () => stri
 }
 
 /**
- * Runs a command until it says `@end` or ends itself. A guest's boot is a sample of its own, named `boot`.
- * @param native the command is the program itself: its processor time is what it says
- * @param seconds after which it is ended and counts as failed
+ * Runs a command until it says `@end` or ends itself. A guest's boot can be a sample of its own, named `boot`.
+ * A run that is busy or silent for too long is ended and counts as failed.
  */
-export function start(command: Command, options: { native: boolean; seconds: number; cwd?: string }): Promise<Outcome> {
-  const { native, seconds, cwd } = options;
+export function start(command: Command, options: StartOptions): Promise<Outcome> {
+  const { native, boot, cwd } = options;
   const reader = new Reader();
   const began = performance.now() / 1000;
   const child = spawn(command.program, command.args, { stdio: ['ignore', 'pipe', 'pipe'], ...(cwd && { cwd }) });
@@ -44,14 +55,19 @@ export function start(command: Command, options: { native: boolean; seconds: num
     ended = true;
     child.kill('SIGKILL');
   };
-  const timer = setTimeout(() => {
-    failure = `no end after ${seconds} s`;
-    end();
-  }, seconds * 1000);
+  let heard = began;
+  const timer = setInterval(() => {
+    const { wall, cpu } = stampOf(child.pid!);
+    if (cpu > BUSY_SECONDS) failure = `no end after ${BUSY_SECONDS} s of processor time`;
+    else if (wall - heard > SILENT_SECONDS) failure = `silent for ${SILENT_SECONDS} s`;
+    if (failure !== undefined) end();
+  }, 2000);
   const last = follow(child, (text) => {
     if (!text.includes('@')) return;
     const at = stampOf(child.pid!);
-    if (text.endsWith('@init') && !reader.samples.some(({ name }) => name === 'boot')) {
+    heard = at.wall;
+    if (text.endsWith('@init')) {
+      if (!boot) return;
       const wall = at.wall - began;
       reader.samples.push({ name: 'boot', check: 'init', operations: 1, own: wall, wall, cpu: at.cpu });
     } else if (text.endsWith('@end')) end();
@@ -59,7 +75,7 @@ export function start(command: Command, options: { native: boolean; seconds: num
   });
   return new Promise((resolve) => {
     const finish = (why?: string): void => {
-      clearTimeout(timer);
+      clearInterval(timer);
       const reason = failure ?? why;
       resolve({ samples: reader.samples, ...(reason !== undefined && { failure: `${reason}: ${last()}` }) });
     };
