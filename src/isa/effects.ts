@@ -300,6 +300,9 @@ class Recorder implements Ops<Nothing> {
   fault(_c: Nothing, name: string): void {
     this.faultable('fault', name);
   }
+  checkBranch(): void {
+    this.faultable('fault', 'gp');
+  }
   branch(): void {
     this.event('jump', 'relative');
   }

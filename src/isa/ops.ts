@@ -151,6 +151,11 @@ export interface Ops<V> extends PureOps<V> {
   nextRip(): V;
   /** rip of this instruction, its prefixes included. */
   thisRip(): V;
+  /**
+   * Raises #GP(0) if `c` is not 0 (absent: always) and the relative target lies beyond the limit of CS, outside 64-bit
+   * mode (SDM vol.2 JMP). `branch` asks that too; a row that changes something before it asks first.
+   */
+  checkBranch(c?: V): void;
   /** Goes to the instruction's relative target if `c` is not 0 (absent: always). Last effect of the row. */
   branch(c?: V): void;
   /** Goes to `rip`, cut to the operand size `w`. Last effect of the row. */

@@ -3,6 +3,7 @@
 import {
   attr_of,
   base_of,
+  DESC_FAULT,
   DESC_OK,
   desc_at,
   desc_hi,
@@ -34,7 +35,7 @@ import {
   TYPE_TSS32_BUSY,
   type_of,
 } from './descriptors';
-import { EXC_GP, EXC_NP, EXC_UD, SEG_LDTR, SEG_TR } from './gen/layout';
+import { CPU_SCRATCH, EXC_GP, EXC_NP, EXC_UD, SEG_LDTR, SEG_TR } from './gen/layout';
 import {
   canonical,
   check_privilege,
@@ -99,35 +100,61 @@ function answers(cpu: u32, type: u32, gates: bool): bool {
   return gates && (type == TYPE_CALL16 || type == TYPE_TASK_GATE);
 }
 
-/** Reads the descriptor that LAR or LSL asks about; true if it is accessible. A page fault counts as not. */
-function query(cpu: u32, sel: u32, gates: bool): bool {
-  if (is_null(sel) || read_descriptor(cpu, sel) != DESC_OK) return false;
+/** Answers of `query` and `is_verified`; with FAULTED the fault is recorded. */
+const NO: u32 = 0;
+const YES: u32 = 1;
+const FAULTED: u32 = 2;
+
+function unless_read(status: u32): u32 {
+  return status == DESC_FAULT ? FAULTED : NO;
+}
+
+/** Reads the descriptor that LAR or LSL asks about: whether it is accessible. */
+function query(cpu: u32, sel: u32, gates: bool): u32 {
+  if (is_null(sel)) return NO;
+  let status = read_descriptor(cpu, sel);
+  if (status != DESC_OK) return unless_read(status);
   if (is_segment(desc_hi)) {
-    if (is_code(desc_hi) && is_conforming(desc_hi)) return true;
+    if (is_code(desc_hi) && is_conforming(desc_hi)) return YES;
   } else {
-    if (!answers(cpu, type_of(desc_hi), gates)) return false;
-    if (long_mode(cpu) && read_system_descriptor(cpu, sel) != DESC_OK) return false;
+    if (!answers(cpu, type_of(desc_hi), gates)) return NO;
+    if (long_mode(cpu)) {
+      status = read_system_descriptor(cpu, sel);
+      if (status != DESC_OK) return unless_read(status);
+    }
   }
   const dpl = dpl_of(desc_hi);
-  return cpl(cpu) <= dpl && (sel & 3) <= dpl;
+  return cpl(cpu) <= dpl && (sel & 3) <= dpl ? YES : NO;
 }
 
-/** LAR: bits 8-15 and 20-23 of the second dword in place, or 0 when not accessible. */
+/** LAR: bits 8-15 and 20-23 of the second dword in place in scratch, or 0 when not accessible. 1: fault recorded. */
 export function access_rights(cpu: u32, selector: u32): u32 {
-  return query(cpu, selector & 0xffff, true) ? desc_hi & 0x00f0ff00 : 0;
+  const answer = query(cpu, selector & 0xffff, true);
+  store<u64>(cpu + CPU_SCRATCH, answer == YES ? desc_hi & 0x00f0ff00 : 0);
+  return u32(answer == FAULTED);
 }
 
-/** LSL: limit in bytes with bit 32 set, or 0 when not accessible. */
-export function segment_limit(cpu: u32, selector: u32): u64 {
-  if (!query(cpu, selector & 0xffff, false)) return 0;
-  return ((<u64>1) << 32) | limit_of(desc_lo, desc_hi);
+/** LSL: limit in bytes with bit 32 set in scratch, or 0 when not accessible. 1: fault recorded. */
+export function segment_limit(cpu: u32, selector: u32): u32 {
+  const answer = query(cpu, selector & 0xffff, false);
+  store<u64>(cpu + CPU_SCRATCH, answer == YES ? ((<u64>1) << 32) | limit_of(desc_lo, desc_hi) : 0);
+  return u32(answer == FAULTED);
 }
 
-/** VERR (`write` 0) and VERW (1): 1 if the segment may be read or written at this CPL. */
-export function verify_segment(cpu: u32, selector: u32, write: u32): u32 {
-  const sel = selector & 0xffff;
-  if (is_null(sel) || read_descriptor(cpu, sel) != DESC_OK || !is_segment(desc_hi)) return 0;
+/** Whether the segment may be read, or written, at this CPL. */
+function is_verified(cpu: u32, sel: u32, write: bool): u32 {
+  if (is_null(sel)) return NO;
+  const status = read_descriptor(cpu, sel);
+  if (status != DESC_OK) return unless_read(status);
+  if (!is_segment(desc_hi)) return NO;
   const dpl = dpl_of(desc_hi);
-  if (!is_conforming(desc_hi) && ((sel & 3) > dpl || cpl(cpu) > dpl)) return 0;
-  return write ? u32(is_writable_data(desc_hi)) : u32(is_readable(desc_hi));
+  if (!is_conforming(desc_hi) && ((sel & 3) > dpl || cpl(cpu) > dpl)) return NO;
+  return (write ? is_writable_data(desc_hi) : is_readable(desc_hi)) ? YES : NO;
+}
+
+/** VERR (`write` 0) and VERW (1): 1 in scratch if the segment may be read or written at this CPL. 1: fault recorded. */
+export function verify_segment(cpu: u32, selector: u32, write: u32): u32 {
+  const answer = is_verified(cpu, selector & 0xffff, write != 0);
+  store<u64>(cpu + CPU_SCRATCH, u64(answer == YES));
+  return u32(answer == FAULTED);
 }

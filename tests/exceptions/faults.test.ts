@@ -1,7 +1,7 @@
 // Faults in the middle of things: repeated strings restart, stores over a page's end leave nothing half written,
 // alignment checks, non-canonical addresses, the I/O permission bitmap (SDM vol.3 6.15, vol.1 18.5).
 import { describe, expect, it } from 'vitest';
-import { CR0, EFLAGS, SEG } from '../../src/isa/layout.ts';
+import { ATTR, CR0, EFLAGS, SEG } from '../../src/isa/layout.ts';
 import type { Guest } from '../differential/guest.ts';
 import { CODE, DATA, PAGE, Program } from './program.ts';
 
@@ -86,6 +86,47 @@ describe('alignment checks', () => {
   });
   it('give way to a page fault', () => {
     expect(run('8b 07', END + 2n, 3).vector).toBe(PF);
+  });
+});
+
+describe('relative branches beyond the limit of CS', () => {
+  const limit = (guest: Guest): void => guest.set32('seg_limit', Number(CODE) + 0x40, SEG.cs);
+  const registers = { rcx: 2n, rsp: DATA + 0x1000n };
+  it.each([
+    ['JMP', 'eb 7d'],
+    ['JMP of 32 bits', 'e9 00 00 00 01'],
+    ['Jcc', '73 7d'],
+    ['Jcc of 32 bits', '0f 83 00 00 00 01'],
+    ['CALL', 'e8 00 01 00 00'],
+    ['LOOP', 'e2 7d'],
+    ['LOOPNE', 'e0 7d'],
+  ])('fault on the branch, and change nothing: %s', (_, code) => {
+    const p = new Program(code, { mode: 32, registers, prepare: limit });
+    const fault = p.run();
+    expect(fault).toMatchObject({ vector: GP, error: 0n, rip: CODE });
+    expect([fault.rsp, p.reg('rcx'), p.read(0x1000 - 8, 8)]).toEqual([registers.rsp, 2n, '00'.repeat(8)]);
+  });
+  it.each([
+    ['JMP', 'eb 3e', CODE + 0x40n],
+    ['Jcc that is not taken', '72 7d', CODE + 2n],
+    ['JECXZ that is not taken', 'e3 7d', CODE + 2n],
+  ])('go through up to the limit: %s', (_, code, target) => {
+    const p = new Program(code, { mode: 32, registers, prepare: limit });
+    expect(p.run()).toMatchObject({ vector: 3, rip: target + 1n });
+  });
+});
+
+describe('questions about a descriptor that is not in memory', () => {
+  it.each([
+    ['LAR', '0f 02 c1'],
+    ['LSL', '0f 03 c1'],
+    ['VERR', '0f 00 e1'],
+    ['VERW', '0f 00 e9'],
+  ])('are page faults of the supervisor: %s', (_, code) => {
+    const prepare = (guest: Guest): void => guest.segment(SEG.ldtr, 0x48, ATTR.P | 2, END, 0xffff);
+    const p = new Program(code, { registers: { rcx: 0xfn, rax: 5n }, prepare, rflags: 2 | EFLAGS.ZF });
+    expect(p.run()).toMatchObject({ vector: PF, error: 0n, rip: CODE });
+    expect([p.guest.get64('cr2'), p.reg('rax')]).toEqual([END + 8n, 5n]);
   });
 });
 

@@ -209,14 +209,6 @@ export const KNOWN: readonly Known[] = [
     why: 'KVM goes over some instructions (hint NOPs, fences) without the trap of a single step',
     is: (f) => /^(nop|[lms]fence|endbr64)$/.test(f.name),
   },
-  {
-    why: 'relative branches beyond the limit of CS fault at the target here, at the branch on CPUs: not mended, no guest has been seen to ask for it',
-    is: (f) =>
-      f.code !== 64 &&
-      /^(j\w+|call|loop\w*)$/.test(f.name) &&
-      prefixes(f).includes(0x66) &&
-      only(f, 'rsp', 'memory', 'rip', 'exit', 'accesses', 'rflags'),
-  },
 ];
 
 /** Why a difference is to be expected, or undefined. */

@@ -174,6 +174,7 @@ export function usesOf(row: Row, shape: Shape): Uses {
     fault: (_c, name) => mayFault(`fault ${name}`),
     nextRip: value,
     thisRip: value,
+    checkBranch: () => mayFault('checkBranch'),
     branch() {
       fx.branches++;
     },

@@ -456,6 +456,8 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
   private cutRip(rip: Expr): Expr {
     return this.f.let(this.long ? rip : this.zext(32, rip));
   }
+  /** Regions of 32-bit code are entered with a limit of 4 GiB only: see guardSegments. */
+  checkBranch(_c?: Expr): void {}
   branch(c?: Expr): void {
     if (c) this.f.if(this.truth(c), () => this.control.branch());
     else {

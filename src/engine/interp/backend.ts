@@ -381,6 +381,15 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     const target = x.add(load64(this.cpu, CPU.page_base!), x.load('i64_32s', this.rec, REC.DISP));
     return this.cutRip(target, this.long && this.w !== 16 ? 64 : this.w);
   }
+  /** The relative target lies beyond the limit of CS. */
+  private beyondLimit(): Expr {
+    return x.compare('gt_u', this.branchTarget(), x.load('i64_32u', this.cpu, CPU.seg_limit! + SEG.cs * 4));
+  }
+  checkBranch(c?: Expr): void {
+    if (this.long) return;
+    const beyond = this.beyondLimit();
+    this.f.if(c ? x.and(this.truth(c), beyond) : beyond, () => this.raise('gp', x.i64Const(0n)));
+  }
   branch(c?: Expr): void {
     if (c) this.f.if(this.truth(c), () => this.takeBranch());
     else {
@@ -390,6 +399,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   }
   private takeBranch(): void {
     const { f, cpu, rec } = this;
+    this.checkBranch();
     const link = f.let(load32(rec, REC.LINK));
     f.if(link, () => {
       countEntry(f, cpu, link);

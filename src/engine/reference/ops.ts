@@ -305,15 +305,25 @@ export class ReferenceOps extends ReferencePure implements Ops<bigint> {
   thisRip(): bigint {
     return this.state.get('rip');
   }
-  branch(c = 1n): void {
+  private relativeTarget(): bigint {
     const rel = this.insn.operands.find((op) => op.kind === 'rel');
     if (rel?.kind !== 'rel') throw new Error(`${this.insn.row.name}: branch without a relative operand`);
-    if (c !== 0n) this.jump(this.nextRip() + BigInt(rel.value));
+    return this.nextRip() + BigInt(rel.value);
   }
-  jump(rip: bigint): void {
+  /** A target as rip; throws when it may not be one. */
+  private checkedTarget(rip: bigint): bigint {
     const target = cut(this.w, rip);
     if (this.long ? !isCanonical(target) : target > this.state.get('seg_limit', SEG.cs)) throw new GuestFault(EXC.GP);
-    this.target = target;
+    return target;
+  }
+  checkBranch(c = 1n): void {
+    if (c !== 0n) this.checkedTarget(this.relativeTarget());
+  }
+  branch(c = 1n): void {
+    if (c !== 0n) this.jump(this.relativeTarget());
+  }
+  jump(rip: bigint): void {
+    this.target = this.checkedTarget(rip);
   }
 
   // Helpers.

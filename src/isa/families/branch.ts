@@ -21,6 +21,7 @@ function checkTarget<V>(s: Ops<V>, target: V): void {
 }
 
 const callRelative: Row['exec'] = (s) => {
+  s.checkBranch();
   push(s, s.w, s.zext(s.w, s.nextRip()));
   s.branch();
 };
@@ -66,6 +67,7 @@ const loop =
     const more = s.eqz(s.eqz(left));
     const again = zf === undefined ? more : s.and(more, zf ? s.flag('zf') : s.eqz(s.flag('zf')));
     const taken = s.let(again);
+    s.checkBranch(taken);
     s.setReg(s.asize, 1, left);
     s.branch(taken);
   };

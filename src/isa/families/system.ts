@@ -94,7 +94,8 @@ const verify =
   (write: 0 | 1): Row['exec'] =>
   (s) => {
     protectedOnly(s);
-    const ok = s.let(s.call('verify_segment', s.get(0), num(s, write)));
+    s.check('verify_segment', s.get(0), num(s, write));
+    const ok = s.let(s.field('scratch', 0));
     s.setFlag('zf', () => ok);
   };
 
@@ -107,7 +108,8 @@ const INSPECT: readonly Row[] = [
     '0F 02 /r',
     (s) => {
       protectedOnly(s);
-      const rights = s.let(s.call('access_rights', s.get(1)));
+      s.check('access_rights', s.get(1));
+      const rights = s.let(s.field('scratch', 0));
       s.if(rights, () => s.set(0, s.zext(s.w, rights)));
       s.setFlag('zf', () => s.eqz(s.eqz(rights)));
     },
@@ -119,7 +121,8 @@ const INSPECT: readonly Row[] = [
     '0F 03 /r',
     (s) => {
       protectedOnly(s);
-      const answer = s.let(s.call('segment_limit', s.get(1)));
+      s.check('segment_limit', s.get(1));
+      const answer = s.let(s.field('scratch', 0));
       const ok = s.let(bitOf(s, answer, 32));
       s.if(ok, () => s.set(0, s.zext(s.w === 16 ? 16 : 32, answer)));
       s.setFlag('zf', () => ok);
