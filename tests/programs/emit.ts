@@ -41,7 +41,7 @@ export class Emit {
   random: Random;
   /** Registers that count loops: bit n. */
   reserved = 1 << REG.SP;
-  /** Places behind pieces, to go on at after a fault. */
+  /** Places to go on at after a fault, in order. */
   readonly resumes: number[] = [];
   /** Constants that differ in a page's twin. */
   readonly variable: number[] = [];
@@ -152,6 +152,10 @@ export class Emit {
   call(label: Label): void {
     this.asm.bytes(0xe8);
     this.asm.rel(label, 4);
+  }
+  /** Behind this place it makes sense to go on after a fault. */
+  resume(): void {
+    if (this.resumes.at(-1) !== this.asm.at) this.resumes.push(this.asm.at);
   }
   /** Puts rSP back to where it was at the beginning. */
   resetStack(): void {

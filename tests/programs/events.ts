@@ -5,7 +5,7 @@ import type { Random } from '../isa/random.ts';
 import { AT, EVENT_PORT } from './kernel.ts';
 import type { Machine } from './machine.ts';
 import { NX, P, RW } from './paging.ts';
-import { ALIAS } from './places.ts';
+import { ALIAS, PAGE } from './places.ts';
 
 /** Vectors of the services. */
 export const SERVICE = 0x80;
@@ -17,6 +17,11 @@ const TF = 0x100n;
 const RF = 0x10000n;
 const NO_FLUSH = 1n << 63n;
 
+/** Times that a program is run from its beginning to its end. */
+const ROUNDS = 6;
+/** Bytes that rSP may be off. */
+const STACK_DRIFT = 0x600n;
+
 /** Places in the handler's frame, counted in stack slots. */
 const SLOT = { VECTOR: 3, IP: 5, CS: 6, FLAGS: 7, SP: 8 } as const;
 
@@ -25,8 +30,7 @@ export class Events {
   ended = false;
   /** Events by vector. */
   readonly counts = new Map<number, number>();
-  /** The main piece behind which it went on last. */
-  private reached = -1;
+  private rounds = 0;
   private readonly m: Machine;
   private readonly random: Random;
 
@@ -66,7 +70,7 @@ export class Events {
     const vector = Number(this.slot(SLOT.VECTOR) & 0xffn);
     this.counts.set(vector, (this.counts.get(vector) ?? 0) + 1);
     this.ask(0n, 0n);
-    if (vector === END) this.ended = true;
+    if (vector === END) this.begin();
     else if (vector === SERVICE) this.service();
     else if (vector === DB) this.debug();
     else if (vector === PF && !random.once(8) && this.repair(m.get64('cr2'))) return;
@@ -105,21 +109,40 @@ export class Events {
     return entry || this.m.frameOf.get(page)![0];
   }
 
-  /** Goes on at the next place behind the fault where that makes sense, with a stack in order. */
+  /**
+   * Goes on behind the instruction that faulted, or at the next place where that makes sense; somewhere, when that is
+   * outside the program. A stack pointer that has gone astray is put right.
+   */
   private skip(): void {
-    const { m } = this;
+    const { m, random } = this;
     const { program } = m;
+    const { code } = program.places;
     const base = BigInt(program.selectors.code === Number(this.slot(SLOT.CS)) ? program.codeBase : 0);
     const linear = BigInt.asUintN(64, this.slot(SLOT.IP) + base);
-    const alias = linear >= BigInt(program.places.code[0]!.at + ALIAS) && linear < 0x2000_0000n ? ALIAS : 0;
-    // Behind the main pieces lie the functions: from there it goes on where the main pieces had come to.
-    const inMain = linear < BigInt(program.functionsAt + alias);
-    const found = program.resumes.findIndex((at) => BigInt(at + alias) > linear);
-    this.reached = inMain && found >= 0 ? found : this.reached + 1;
-    const next = program.resumes[this.reached] ?? program.end;
+    const alias = linear >= BigInt(code[0]!.at + ALIAS) && linear < BigInt(code.at(-1)!.at + ALIAS + PAGE) ? ALIAS : 0;
+    const inside = linear >= BigInt(code[0]!.at + alias) && linear < BigInt(code.at(-1)!.at + alias + PAGE);
+    const found = program.resumes.find((at) => BigInt(at + alias) > linear);
+    const next = inside ? (found ?? program.end) : random.pick([program.end, ...program.resumes]);
     this.setSlot(SLOT.IP, BigInt(next + alias) - base);
-    if (program.mode !== 'legacy' || (this.slot(SLOT.CS) & 3n) !== 0n)
+    this.straightenStack();
+  }
+  private straightenStack(): void {
+    const { program } = this.m;
+    if (program.mode === 'legacy' && (this.slot(SLOT.CS) & 3n) === 0n) return;
+    const off = this.slot(SLOT.SP) - BigInt(program.stackPointer);
+    if (off > STACK_DRIFT || off < -STACK_DRIFT || this.random.once(16)) {
       this.setSlot(SLOT.SP, BigInt(program.stackPointer));
+    }
+  }
+
+  /** The program begins again, a few times: what was translated in the first round is run in the next. */
+  private begin(): void {
+    const { program } = this.m;
+    this.rounds++;
+    this.ended = this.rounds === ROUNDS;
+    const base = program.selectors.code === Number(this.slot(SLOT.CS)) ? program.codeBase : 0;
+    this.setSlot(SLOT.IP, BigInt(program.start - base));
+    this.straightenStack();
   }
 
   /** A service that the program asked for: something about its address space changes. */

@@ -176,6 +176,26 @@ function oddReturn(e: Emit, node: Node): void {
   asm.here(over);
 }
 
+/** A function between its callers. */
+function localCalls(e: Emit, node: Node): void {
+  const { random, asm } = e;
+  const [f, over] = [new Label(), new Label()];
+  const first = random.once(2);
+  if (first) {
+    e.call(f);
+    straight(e);
+  }
+  e.jmp(over);
+  asm.here(f);
+  e.children(node);
+  asm.bytes(0xc3);
+  asm.here(over);
+  for (let n = random.below(3); n >= 0; n--) {
+    e.call(f);
+    if (random.once(2)) shortBranch(e);
+  }
+}
+
 function recursion(e: Emit, node: Node): void {
   const { random, asm } = e;
   const [f, out, over] = [new Label(), new Label(), new Label()];
@@ -249,6 +269,7 @@ export const CONTROL_PIECES: Readonly<Record<string, Piece>> = {
   shortBranch,
   call,
   oddReturn,
+  localCalls,
   recursion,
   table,
   alias,

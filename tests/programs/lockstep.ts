@@ -37,7 +37,7 @@ export const FORCED_MODES: readonly ForcedMode[] = [
 ];
 
 /** Instructions that a program may run for, and steps within which the reference must come to the same state. */
-const BUDGET = 2500;
+const BUDGET = 5000;
 const SLACK = 6000;
 /** Steps that are told of before a difference. */
 const TRAIL = 24;

@@ -34,7 +34,8 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   recursion: 2,
   table: 2,
   alias: 1,
-  move: 5,
+  move: 3,
+  localCalls: 4,
   patchAhead: 2,
   patchOpcode: 2,
   patchJump: 2,
@@ -55,7 +56,17 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   segments: 2,
 };
 const KINDS = Object.entries(WEIGHTS).flatMap(([kind, n]) => new Array<string>(n).fill(kind));
-const NESTING = new Set(['loop', 'branch', 'oddReturn', 'recursion', 'table', 'patchAhead', 'patchJump', 'trapFlag']);
+const NESTING = new Set([
+  'loop',
+  'localCalls',
+  'branch',
+  'oddReturn',
+  'recursion',
+  'table',
+  'patchAhead',
+  'patchJump',
+  'trapFlag',
+]);
 const DEPTH = 3;
 
 function drawNode(random: Random, depth: number): Node {
@@ -84,6 +95,7 @@ function write(e: Emit, node: Node): void {
     e.relocate();
   }
   PIECES[node.kind]!(e, node);
+  e.resume();
 }
 
 export class Program {
@@ -102,9 +114,8 @@ export class Program {
   /** Bits of CR0 beyond the usual. */
   readonly cr0: number;
   readonly start: number;
-  /** Where main pieces end, in order; where functions begin; where the program ends. */
+  /** Places behind instructions and pieces, in order; where the program ends. */
   readonly resumes: readonly number[];
-  readonly functionsAt: number;
   readonly end: number;
   /** Bytes of code that were written. */
   readonly size: number;
@@ -134,7 +145,7 @@ export class Program {
       write,
     );
     this.start = e.asm.at;
-    this.functionsAt = this.emit(e, spec);
+    this.emit(e, spec);
     e.asm.resolve(e.end);
     this.resumes = e.resumes;
     this.end = e.end.at!;
@@ -190,19 +201,17 @@ export class Program {
   }
 
   /** Writes main pieces, the end, the functions. Where the code pages are full the rest is left out. */
-  private emit(e: Emit, spec: Spec): number {
+  private emit(e: Emit, spec: Spec): void {
     const { asm } = e;
     for (const _ of spec.functions) e.functions.push(new Label());
     try {
       for (const node of spec.main) {
         write(e, node);
-        e.resumes.push(asm.at);
         if (!e.o.safeStack) e.resetStack();
       }
     } catch (error) {
       if (!(error instanceof CodeFull)) throw error;
     }
-    const functionsAt = asm.at;
     try {
       spec.functions.forEach((node, i) => {
         if (i === 0) e.jmp(e.end);
@@ -216,7 +225,6 @@ export class Program {
       if (!(error instanceof CodeFull)) throw error;
     }
     this.finish(e);
-    return functionsAt;
   }
   /** int END, for ever: in the last bytes of the code, which nothing else reaches. */
   private finish(e: Emit): void {

@@ -143,6 +143,7 @@ export function randomInsn(e: Emit, cls: RowClass): void {
     } else if (insn.mem.base !== undefined && !e.random.once(12) && !leadOperand(e, insn, target)) return;
   }
   e.asm.raw(bytes);
+  e.resume();
 }
 
 /** Some registers get values that are awkward. */
