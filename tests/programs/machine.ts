@@ -3,7 +3,7 @@
 import { SoftVcpu, type SoftVcpuOptions, type VcpuHost } from '../../src/hv/soft/vcpu.ts';
 import { SoftMemory } from '../../src/hv/soft/vm.ts';
 import { makeDecoder } from '../../src/isa/decoder.ts';
-import { ATTR, CPU, CPU_SIZE, CR0, CR4, EFER, SEG } from '../../src/isa/layout.ts';
+import { ATTR, CPU, CPU_FIELDS, CPU_SIZE, CR0, CR4, EFER, SEG } from '../../src/isa/layout.ts';
 import { ROWS } from '../../src/isa/rows.ts';
 import { EMPTY_BOARD, engineImage } from '../differential/guest.ts';
 import { Random } from '../isa/random.ts';
@@ -25,6 +25,9 @@ export interface Frames {
   readonly ram: number;
   frames(n: number): number;
 }
+
+/** Fields about TLBs, the map of memory, and counters. */
+const KEPT = /^(s?tlb|itlb|space|n_|p2m|cow|vcpu_id|phys_mask)/;
 
 const decoder = makeDecoder(ROWS);
 
@@ -131,7 +134,7 @@ export class Machine implements Frames {
     this.program = program;
     this.vcpu.dropCode();
     this.vcpu.translator?.resetCounters(this.vcpu.cpu, hotThreshold);
-    this.bytes.set(this.powerOn, this.vcpu.cpu);
+    this.restore();
     this.nextFrame = 1;
     this.random = new Random(program.seed ^ 0x5bd1e995);
     this.log = [];
@@ -143,6 +146,15 @@ export class Machine implements Frames {
     program.registers(this);
     this.vcpu.runtime.set_state_done(this.vcpu.cpu);
     this.vcpu.runtime.update_context(this.vcpu.cpu);
+  }
+
+  /** The power-on state, but for what the engine knows about its TLBs, which were emptied before. */
+  private restore(): void {
+    for (const f of CPU_FIELDS) {
+      if (KEPT.test(f.name)) continue;
+      const bytes = this.powerOn.subarray(f.offset, f.offset + f.stride * f.count);
+      this.bytes.set(bytes, this.vcpu.cpu + f.offset);
+    }
   }
 
   private makePages(): void {

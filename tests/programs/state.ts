@@ -1,11 +1,15 @@
 // The architectural state of a machine's vCPU, compared word by word.
-import { CPU, CPU_FIELDS } from '../../src/isa/layout.ts';
+import { CPU, CPU_FIELDS, CPU_SIZE } from '../../src/isa/layout.ts';
 import type { Machine } from './machine.ts';
 import { PAGE } from './places.ts';
 
-/** Fields that are the engine's own: caches, working storage, counters, what follows from other fields. */
-const INTERNAL =
-  /^(ea|page_base|zero|seg_none|cc_.*|itlb_ctx|tlb_.*|budget|stop|exit_.*|io_wait|insns|exc_(vector|error|cr2)|sse_fault|bounce.*|p2m.*|cow_.*|exec_global|scratch|n_.*|vcpu_id|host_.*)$/;
+/** Fields that are architectural state, or follow from it. The x87 registers and the arithmetic flags come besides. */
+const STATE = `gpr rip eflags cpl mode shadow halted irq_pending nmi_pending nmi_blocked exc_depth exc_dr6
+  seg_base seg_limit seg_attr seg_sel gdtr_base gdtr_limit idtr_base idtr_limit
+  cr0 cr2 cr3 cr4 cr8 xcr0 xcr0_mask dr pdpte efer star lstar cstar fmask kernel_gs_base
+  sysenter_cs sysenter_esp sysenter_eip tsc_aux pat tsc_offset misc_enable feature_control xss debugctl apic_base
+  mtrr_def_type mtrr_phys mtrr_fix ymm mxcsr fcw fsw ftop fempty fop fip fdp fcs fds ferr
+  fpu_trap sse_trap avx_trap code_base code_mask watched a20_mask`.split(/\s+/);
 
 interface Part {
   readonly name: string;
@@ -13,10 +17,11 @@ interface Part {
   readonly at: number;
   readonly words: number;
 }
-const PARTS: readonly Part[] = CPU_FIELDS.filter((f) => !INTERNAL.test(f.name) && f.name !== 'fpr').flatMap((f) => {
+const PARTS: readonly Part[] = STATE.map((name) => {
+  const f = CPU_FIELDS.find((field) => field.name === name);
+  if (!f) throw new Error(`the state has no field ${name}`);
   // Selectors are 16-bit: two to a word. The others are whole words.
-  const words = Math.ceil((f.stride * f.count) / 4);
-  return [{ name: f.name, at: f.offset / 4, words }];
+  return { name, at: f.offset / 4, words: Math.ceil((f.stride * f.count) / 4) };
 });
 const WORDS = Int32Array.from(PARTS.flatMap((p) => Array.from({ length: p.words }, (_, i) => p.at + i)));
 const CC = CPU.cc_r! & ~7;
@@ -37,7 +42,7 @@ const wordsOf = new WeakMap<Machine, Int32Array>();
 function words(m: Machine): Int32Array {
   let w = wordsOf.get(m);
   if (!w) {
-    w = new Int32Array(m.bytes.buffer, m.vcpu.cpu, CPU.n_smc! / 4);
+    w = new Int32Array(m.bytes.buffer, m.vcpu.cpu, CPU_SIZE / 4);
     wordsOf.set(m, w);
   }
   return w;
