@@ -77,16 +77,23 @@ function access_of(ctx: u32): u32 {
 }
 
 /**
- * The short way after a miss: what the second-level TLB knows goes into the TLB of the current context. Host address,
- * or 0 where there is more to do; then nothing has happened.
+ * The short way to a page that a TLB knows; what only the second level knows goes into the TLB of the current context.
+ * Host address, with no store put off; or 0 where there is more to do: then nothing has happened.
  */
-function refill(cpu: u32, va: u64, size: u32, write: bool): u32 {
+function quickly(cpu: u32, va: u64, size: u32, write: bool): u32 {
   const ctx = current_context(cpu);
   if ((<u32>va & 0xfff) + size > 4096 || ctx == TLB_CTX_CHECKED || load<u32>(cpu + CPU_WATCHED)) return 0;
+  const at = tlb_entry(cpu, ctx, va);
+  // The runtime's own accesses come here without having looked.
+  if (load<u64>(at + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) == (va & PAGE)) {
+    store<u32>(cpu + CPU_BOUNCE_SIZE, 0);
+    return <u32>va + load<u32>(at + TLB_ADDEND);
+  }
   if (!known(cpu, va, access_of(ctx) | (write ? ACCESS_WRITE : 0))) return 0;
   const p2m = p2m_entry(cpu, found_gpa);
   if (p2m == 0 || (write && (p2m & (P2M_WRITABLE | P2M_HOOKED)) != P2M_WRITABLE)) return 0;
   tlb_fill(cpu, ctx, va, p2m);
+  store<u32>(cpu + CPU_BOUNCE_SIZE, 0);
   return (p2m & 0xfffff000) + (<u32>va & 0xfff);
 }
 
@@ -219,7 +226,7 @@ function access(cpu: u32, address: u64, size: u32, ctx: u32, kind: u32): u32 {
 
 /** Where to load `size` (1-64, + MEM_*) bytes of linear address `va`; 0 after recording a fault. */
 export function mem_read(cpu: u32, va: u64, size: u32): u32 {
-  const quick = refill(cpu, va, size & SIZE_MASK, false);
+  const quick = quickly(cpu, va, size & SIZE_MASK, false);
   if (quick) return quick;
   may_leave = true;
   const host = access(cpu, va, size, current_context(cpu), READ);
@@ -228,7 +235,7 @@ export function mem_read(cpu: u32, va: u64, size: u32): u32 {
 }
 /** Where to store; 0 after recording a fault. mem_commit has to follow the store. */
 export function mem_write(cpu: u32, va: u64, size: u32): u32 {
-  const quick = refill(cpu, va, size & SIZE_MASK, true);
+  const quick = quickly(cpu, va, size & SIZE_MASK, true);
   if (quick) return quick;
   may_leave = true;
   const host = access(cpu, va, size, current_context(cpu), WRITE);
@@ -237,7 +244,7 @@ export function mem_write(cpu: u32, va: u64, size: u32): u32 {
 }
 /** Where to load and then store; 0 after recording a fault. mem_commit has to follow the store. */
 export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
-  const quick = refill(cpu, va, size & SIZE_MASK, true);
+  const quick = quickly(cpu, va, size & SIZE_MASK, true);
   if (quick) return quick;
   may_leave = true;
   const host = access(cpu, va, size, current_context(cpu), MODIFY);
@@ -251,7 +258,7 @@ export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
  * the bounce buffer.
  */
 export function ram_read(cpu: u32, va: u64, size: u32): u32 {
-  const quick = refill(cpu, va, size, false);
+  const quick = quickly(cpu, va, size, false);
   if (quick) return quick;
   const ctx = current_context(cpu);
   if (load<u32>(cpu + CPU_WATCHED)) return 0;
@@ -268,7 +275,7 @@ export function ram_read(cpu: u32, va: u64, size: u32): u32 {
 }
 /** The same for a store, or a load and a store: only where it may go straight to memory within one page. */
 export function ram_write(cpu: u32, va: u64, size: u32): u32 {
-  const quick = refill(cpu, va, size, true);
+  const quick = quickly(cpu, va, size, true);
   if (quick) return quick;
   const ctx = current_context(cpu);
   if (load<u32>(cpu + CPU_WATCHED)) return 0;

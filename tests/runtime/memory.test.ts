@@ -72,6 +72,19 @@ describe('memory accesses', () => {
     expect(m.log).toHaveLength(2);
   });
 
+  it('forget a store that was put off and never carried out', () => {
+    const m = new Machine();
+    m.write(0x6000, 8, 0x1122334455667788n);
+    for (const helper of ['mem_read', 'mem_write', 'mem_rmw']) {
+      m.call('mem_write', 0x8000n, 4);
+      expect(m.call('mem_write', 0x5fffn, 4)).toBe(BOUNCE(m));
+      m.view.setUint32(BOUNCE(m), 0x99999999, true);
+      expect(m.call(helper, 0x8000n, 4)).toBe(m.machine(0x8000));
+      m.call('mem_commit');
+      expect(m.read(0x6000, 8)).toBe(0x1122334455667788n);
+    }
+  });
+
   it('drop stores to ROM', () => {
     const m = new Machine();
     m.write(0x5000, 4, 0x1234);
