@@ -18,6 +18,10 @@ export interface Options {
   readonly clock: Clock;
   readonly json?: string;
   readonly resume: boolean;
+  /** Nothing is run: the document is made of the kept results again. */
+  readonly report: boolean;
+  /** Everything is measured, with all of its work: worth keeping. */
+  readonly complete: boolean;
   readonly choices: Choices;
 }
 
@@ -70,7 +74,7 @@ meets all alike. Every figure is the median of the rounds, taken twice: as the t
 does other things, look at the processor time.
 
 A run keeps its results after every start, in build/bench/results.json or the file of --json. --resume goes on where
-a run ended, with the same words. A complete run (no --only, --peers or --quick) ends by rewriting
+a run ended, with the same words. A complete run (no --only, --peers, --scale or --quick, 3 rounds at least) ends by rewriting
 bench/results/latest.json, docs/performance.svg and the generated parts of docs/performance.md.
 
 Examples:
@@ -94,6 +98,7 @@ export function readOptions(words: readonly string[]): Options {
     .addOption(new Option('--clock <name>', 'what the bars are judged by').choices(['time', 'cpu']).default('time'))
     .option('--json <file>', 'where the results go')
     .option('--resume', 'go on with an earlier run that did not end')
+    .option('--report', 'run nothing: make docs/performance.md again from bench/results/latest.json')
     .option('--engine <name>', "Plinth's engine", DEFAULT_CHOICES.engine)
     .option('--plinth <file>', "Plinth's main.ts, to measure another work tree", DEFAULT_CHOICES.plinth)
     .option('--qemu-cpu <model>', "QEMU's CPU model", DEFAULT_CHOICES.qemuCpu)
@@ -101,6 +106,7 @@ export function readOptions(words: readonly string[]): Options {
     .configureHelp({ helpWidth: 110 });
   const values = command.parse(words, { from: 'user' }).opts();
   const quick = values.quick === true;
+  const partial = quick || values.only || values.peers || values.scale || values.rounds < 3;
   const rounds = values.rounds ?? (quick ? 1 : 5);
   return {
     only: values.only ?? benchmarkNames,
@@ -111,6 +117,8 @@ export function readOptions(words: readonly string[]): Options {
     clock: values.clock,
     ...(values.json !== undefined && { json: values.json }),
     resume: values.resume === true,
+    report: values.report === true,
+    complete: !partial,
     choices: { engine: values.engine, plinth: values.plinth, qemuCpu: values.qemuCpu },
   };
 }

@@ -2,13 +2,14 @@
 // rounds that take turns, and prints the ratios and whether each bar is met. A complete run also rewrites the
 // generated parts of docs/performance.md.
 
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { BENCHMARKS, type Bits, CONTESTANTS, type Contestant, contestantName, type ProgramName } from './benchmarks.ts';
 import { BenchError, buildGuest, type GuestFiles, guestProgram, prepareNative, workDir } from './build.ts';
 import { APPEND, bootCommand, type Choices, type Command, versionOf } from './contestants.ts';
 import { type Options, readOptions } from './options.ts';
+import { latestPath, readResults, stringifyResults, writeReport, writeWhole } from './report.ts';
 import type { Results, Run } from './samples.ts';
 import { start } from './start.ts';
 import { asText, barRows, ratioRows, timeRows, wrongChecks } from './table.ts';
@@ -101,12 +102,6 @@ async function runJob(job: Job, builder: Builder, choices: Choices): Promise<Run
   };
 }
 
-function write(path: string, results: Results): void {
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(`${path}.tmp`, `${JSON.stringify(results)}\n`);
-  renameSync(`${path}.tmp`, path);
-}
-
 function print(results: Results, options: Options): void {
   console.log(`\nTime of one operation${options.clock === 'cpu' ? ', processor time' : ''}\n`);
   console.log(asText(timeRows(results, options.clock)));
@@ -137,10 +132,13 @@ function present(options: Options): { contestants: Contestant[]; versions: Recor
 
 async function main(): Promise<void> {
   const options = readOptions(process.argv.slice(2));
+  if (options.report) {
+    writeReport(readResults(latestPath));
+    return;
+  }
   const { contestants, versions } = present(options);
   const path = options.json ?? join(workDir, 'results.json');
-  const old: Results | undefined =
-    options.resume && existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined;
+  const old: Results | undefined = options.resume && existsSync(path) ? readResults(path) : undefined;
   let results: Results = old ?? {
     format: 1,
     date: new Date().toISOString().slice(0, 10),
@@ -160,12 +158,17 @@ async function main(): Promise<void> {
     const began = performance.now();
     const run = await runJob(job, builder, options.choices);
     results = { ...results, runs: [...results.runs, run] };
-    write(path, results);
+    writeWhole(path, stringifyResults(results));
     const took = ((performance.now() - began) / 1000).toFixed(0);
     note(`${at + 1}/${jobs.length} round ${job.round} ${name} ${job.set.name}: ${run.failure ?? `${took} s`}`);
   }
   print(results, options);
   if (results.runs.some((run) => run.failure) || wrongChecks(results).length > 0) process.exitCode = 1;
+  else if (options.complete) {
+    writeWhole(latestPath, stringifyResults(results));
+    writeReport(results);
+    note('rewritten: bench/results/latest.json, docs/performance.md, docs/performance.svg');
+  }
 }
 
 try {

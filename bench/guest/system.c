@@ -37,7 +37,7 @@ static void system_calls(void) {
 /** Maps 1 MiB, touches its pages, unmaps it; counted by page. */
 static void page_faults(void) {
   enum { PAGES = 256 };
-  const long rounds = scaled(120);
+  const long rounds = scaled(100);
   long zero = 0;
   start("page-fault");
   for (long round = 0; round < rounds; round++) {
@@ -50,7 +50,7 @@ static void page_faults(void) {
 
 /** A byte goes back and forth between two processes; two switches a turn. */
 static void context_switches(void) {
-  const long count = scaled(10000);
+  const long count = scaled(8000);
   int there[2], back[2];
   unsigned char token = 0;
   if (pipe(there) || pipe(back)) fail("pipe");
@@ -118,7 +118,7 @@ static void open_page(int number, siginfo_t *info, void *context) {
 
 /** A store to a read-only page; the handler of the signal makes it writable. */
 static void protection_traps(void) {
-  const long count = scaled(12000);
+  const long count = scaled(8000);
   struct sigaction action;
   memset(&action, 0, sizeof action);
   action.sa_sigaction = open_page;
