@@ -11,6 +11,8 @@ export interface KvmFacts {
   readonly problem?: { readonly message: string; readonly advice: string } | undefined;
   /** Nanoseconds per instruction of guest kernel code. */
   readonly kernelNs?: number | undefined;
+  /** False: a guest's SYSCALL does not raise its level, as on hosts that emulate guest kernels. */
+  readonly systemCalls?: boolean | undefined;
 }
 
 export interface EngineChoice {
@@ -47,6 +49,7 @@ export function chooseEngine(option: EngineOption, kvm: () => KvmFacts, limitNs:
   if (ns > limitNs) {
     return { engine: 'bt', reason: `/dev/kvm takes ${Math.round(ns)} ns for an instruction of guest kernel code` };
   }
+  if (facts.systemCalls === false) return { engine: 'bt', reason: '/dev/kvm leaves a guest at level 3 on SYSCALL' };
   return { engine: 'kvm', reason: `/dev/kvm takes ${ns.toFixed(2)} ns for an instruction of guest kernel code` };
 }
 

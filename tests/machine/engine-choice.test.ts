@@ -24,6 +24,12 @@ describe('chooseEngine', () => {
       reason: '/dev/kvm takes 812 ns for an instruction of guest kernel code',
     });
   });
+  it('translates where guests cannot make system calls', () => {
+    expect(chooseEngine('auto', () => ({ usable: true, kernelNs: 0.4, systemCalls: false }), LIMIT)).toEqual({
+      engine: 'bt',
+      reason: '/dev/kvm leaves a guest at level 3 on SYSCALL',
+    });
+  });
   it('does not fail for lack of /dev/kvm', () => {
     expect(chooseEngine('auto', () => ({ usable: false, problem }), LIMIT)).toEqual({
       engine: 'bt',

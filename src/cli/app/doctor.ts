@@ -93,6 +93,7 @@ async function checkEngines(): Promise<Finding[]> {
     detail: [
       has(found.irqchip, 'interrupt controllers in the kernel'),
       has(found.paging32, '32-bit paging'),
+      has(found.systemCalls, 'system calls from level 3'),
       has(found.tscScaling, 'TSC scaling'),
       has(found.hypercalls, 'exits for hypercalls'),
     ].join(', '),

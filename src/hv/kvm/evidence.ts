@@ -22,6 +22,8 @@ export interface KvmEvidence {
   readonly irqchip?: boolean;
   /** It runs 32-bit code with paging; a host without nested virtualization may not. */
   readonly paging32?: boolean;
+  /** SYSCALL takes a guest from level 3 to level 0, without which no operating system gets far. */
+  readonly systemCalls?: boolean;
   /** A guest's TSC can run at a frequency of its own. */
   readonly tscScaling?: boolean;
   /** Hypercalls come out as exits. */
@@ -37,6 +39,13 @@ export const KERNEL_NS_LIMIT = 20;
 const DEC_JNZ = [0x48, 0xff, 0xc9, 0x75, 0xfb]; // dec rcx; jnz back
 const OUT_LOOP = [0xe6, 0x10, 0xeb, 0xfc]; // out 0x10, al; jmp back
 const HLT = 0xf4;
+const SYSCALL = [0x0f, 0x05];
+const OUT = [0xe6, 0x10];
+/** Where SYSCALL goes. */
+const ENTRY = AT.code + 0x100;
+const IA32_STAR = 0xc000_0081;
+const IA32_LSTAR = 0xc000_0082;
+const STAR = BigInt(SEL.code32) << 32n;
 /** Rounds of the short loop, of the first long one and of the longest. */
 const KERNEL_ROUNDS = [50, 1000, 10_000_000] as const;
 const USER_ROUNDS = [100_000, 10_000_000, 10_000_000] as const;
@@ -64,6 +73,7 @@ export function examineKvm(path = '/dev/kvm'): KvmEvidence {
       apiVersion: hypervisor.apiVersion,
       irqchip: hypervisor.hasIrqchip,
       paging32: runsPaging32(hypervisor),
+      systemCalls: makesSystemCalls(hypervisor),
       tscScaling: hypervisor.capability('TSC_CONTROL') > 0,
       hypercalls: hypervisor.capability('XEN_HVM') > 0,
       kernelNs: loopNs(hypervisor, false, KERNEL_ROUNDS),
@@ -96,6 +106,19 @@ function runsPaging32(h: KvmHypervisor): boolean {
     },
     'pae',
   );
+}
+
+/** A port access at SYSCALL's target is a fault if the level is still 3. */
+function makesSystemCalls(h: KvmHypervisor): boolean {
+  const code = [...SYSCALL, ...new Array(ENTRY - AT.code - SYSCALL.length).fill(HLT), ...OUT];
+  return inGuest(h, code, true, (vcpu) => {
+    vcpu.setMsrs([
+      [IA32_STAR, STAR],
+      [IA32_LSTAR, BigInt(ENTRY)],
+    ]);
+    start(vcpu, 0);
+    return vcpu.run({ nanoseconds: LIMIT_NS }).reason === 'io';
+  });
 }
 
 /** Runs `measure` in a guest of a mode, 64-bit if not said otherwise, with `code` at AT.code; every fault ends in HLT. */
