@@ -326,6 +326,27 @@ describe('the timer', () => {
     expect(rig.apic.pending).toBe(false);
   });
 
+  it('moves a deadline when the guest sets its TSC', () => {
+    let offset = 0n;
+    const clock = new ManualClock();
+    const rig = new Rig(1, { clock, tscHz: 1e9, tsc: () => clock.now() + offset }).enable();
+    rig.wr(LVT_TIMER, 0x400ec);
+    rig.apic.tscWritten();
+    rig.apic.writeMsr(0x6e0, 1000n);
+    offset = -500n;
+    rig.apic.tscWritten();
+    clock.advance(1499n);
+    expect(rig.apic.pending).toBe(false);
+    clock.advance(1n);
+    expect(rig.apic.acknowledge()).toBe(0xec);
+    rig.wr(EOI, 0);
+    rig.apic.writeMsr(0x6e0, 100_000n);
+    offset = 1_000_000n;
+    rig.apic.tscWritten();
+    expect(rig.apic.acknowledge()).toBe(0xec);
+    expect(rig.apic.readMsr(0x6e0)).toBe(0n);
+  });
+
   it('does not flood the host with a tiny period', () => {
     const rig = new Rig().enable();
     rig.wr(LVT_TIMER, 0x200ec);

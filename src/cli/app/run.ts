@@ -242,6 +242,9 @@ export async function runMachine(
       timer = setTimeout(() => end({ code: exitCode.timeout, message }), timeout * 1000);
     }
     console.open();
+    if (options.deterministic && streams.stdin.isTTY) {
+      console.say('a deterministic guest gets no keys from the terminal; give its input with --type');
+    }
     const outcome = await runToEnd(machine, console, stop.signal, pauses);
     await tellStats(machine, options, console);
     const say = (line: string) => console.say(line);
