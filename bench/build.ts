@@ -1,7 +1,7 @@
 // Builds what the contestants run: the programs of bench/guest, and the initramfs with them inside.
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { imagePath } from '../src/image/cache.ts';
 import { addFiles, type ExtraFile } from '../src/image/initramfs.ts';
@@ -11,9 +11,6 @@ import { dispersedSource } from './dispersed.ts';
 import { folderFiles, programsFolder } from './packages.ts';
 
 export const root = join(import.meta.dirname, '..');
-/** Where builds and the results of an unfinished run are. */
-export const workDir = join(root, 'build/bench');
-
 /** A mistake of the user or of the machine: one line with its cause, and what to do. */
 export class BenchError extends Error {}
 
@@ -26,13 +23,12 @@ function gcc(sources: readonly string[], output: string, bits: Bits): void {
   throw new BenchError(`gcc cannot build ${sources[0]} for ${bits} bits (${why}); install gcc and gcc-multilib`);
 }
 
-/** Builds a program of bench/guest and gives its path. @throws BenchError with what gcc said */
-export function buildProgram(program: ProgramName, bits: Bits): string {
-  mkdirSync(workDir, { recursive: true });
-  const output = join(workDir, `${program}${bits}`);
+/** Builds a program of bench/guest in a folder and gives its path. @throws BenchError with what gcc said */
+function buildProgram(folder: string, program: ProgramName, bits: Bits): string {
+  const output = join(folder, `${program}${bits}`);
   const sources = [join(root, 'bench/guest', `${program}.c`)];
   if (program === 'dispersed') {
-    const blocks = join(workDir, 'blocks.S');
+    const blocks = join(folder, 'blocks.S');
     writeFileSync(blocks, dispersedSource());
     sources.push(blocks);
   }
@@ -61,11 +57,12 @@ export interface GuestFiles {
 const KERNELS = { 64: 'debian', 32: 'debian-686' } as const;
 
 /**
- * Writes the initramfs of a set of programs.
+ * Writes the initramfs of a set of programs into a folder.
  * @param commands the shell's lines that run them, in the folder /bench
  * @throws ImageError when the kernel's image cannot be had
  */
 export async function buildGuest(
+  folder: string,
   name: string,
   bits: Bits,
   files: readonly ExtraFile[],
@@ -74,23 +71,22 @@ export async function buildGuest(
   const image = KERNELS[bits];
   const { initrd } = await loadImage(image);
   const init: ExtraFile = { path: '/init', bytes: new TextEncoder().encode(initScript(commands)), mode: 0o755 };
-  const path = join(workDir, `${name}${bits}.cpio`);
-  mkdirSync(workDir, { recursive: true });
+  const path = join(folder, `${name}${bits}.cpio`);
   writeFileSync(path, addFiles(initrd, [init, ...files]));
   return { kernel: join(imagePath(image), 'vmlinuz'), initrd: path };
 }
 
-/** What a program needs on the host to run in {@link workDir}: itself, and for `packages` the folder `programs`. */
-export async function prepareNative(program: ProgramName, bits: Bits): Promise<void> {
-  buildProgram(program, bits);
+/** Puts what a program needs to run on the host into a folder: itself, and for `packages` the folder `programs`. */
+export async function prepareNative(folder: string, program: ProgramName, bits: Bits): Promise<void> {
+  buildProgram(folder, program, bits);
   if (program !== 'packages') return;
-  const link = join(workDir, 'programs');
+  const link = join(folder, 'programs');
   rmSync(link, { force: true });
   symlinkSync(await programsFolder(), link);
 }
 
 /** The same as files of the guest, below /bench. */
-export async function guestProgram(program: ProgramName, bits: Bits): Promise<ExtraFile[]> {
-  const file = { path: `/bench/${program}`, bytes: readFileSync(buildProgram(program, bits)), mode: 0o755 };
+export async function guestProgram(folder: string, program: ProgramName, bits: Bits): Promise<ExtraFile[]> {
+  const file = { path: `/bench/${program}`, bytes: readFileSync(buildProgram(folder, program, bits)), mode: 0o755 };
   return program === 'packages' ? [file, ...folderFiles(await programsFolder(), '/bench/programs')] : [file];
 }

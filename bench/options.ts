@@ -1,9 +1,10 @@
 // The words of `npm run bench`.
 
+import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { BENCHMARKS, CONTESTANTS, contestantName, DEFAULT_CONTESTANTS } from './benchmarks.ts';
 import { type Choices, DEFAULT_CHOICES } from './contestants.ts';
-import type { Clock } from './table.ts';
+import type { Clock } from './samples.ts';
 
 export interface Options {
   /** Names of benchmarks. */
@@ -17,11 +18,13 @@ export interface Options {
   readonly scale: number;
   readonly clock: Clock;
   readonly json?: string;
+  /** Folder in which programs and initramfs stay. */
+  readonly keep?: string;
   readonly resume: boolean;
   /** Nothing is run: the document is made of the kept results again. */
   readonly report: boolean;
-  /** Everything is measured, with all of its work: worth keeping. */
-  readonly complete: boolean;
+  /** The results are kept and the document is rewritten: everything was measured, or the user said so. */
+  readonly kept: boolean;
   readonly choices: Choices;
 }
 
@@ -74,8 +77,9 @@ meets all alike. Every figure is the median of the rounds, taken twice: as the t
 does other things, look at the processor time.
 
 A run keeps its results after every start, in build/bench/results.json or the file of --json. --resume goes on where
-a run ended, with the same words. A complete run (no --only, --peers, --scale or --quick, 3 rounds at least) ends by rewriting
-bench/results/latest.json, docs/performance.svg and the generated parts of docs/performance.md.
+a run ended, with the same words. A complete run (no --only, --peers, --scale or --quick, 3 rounds at least)
+ends by rewriting bench/results/latest.json, docs/performance.svg and the generated part of
+docs/performance.md; --report makes the last two from the first again.
 
 Examples:
   npm run bench                                          everything, about 12 minutes
@@ -97,16 +101,21 @@ export function readOptions(words: readonly string[]): Options {
     .option('--quick', 'one round with a third of the work')
     .addOption(new Option('--clock <name>', 'what the bars are judged by').choices(['time', 'cpu']).default('time'))
     .option('--json <file>', 'where the results go')
+    .option('--keep <folder>', 'where the programs and the RAM disks stay, to run them by hand')
     .option('--resume', 'go on with an earlier run that did not end')
+    .option('--record', 'keep the results and rewrite the document though the run is not complete')
     .option('--report', 'run nothing: make docs/performance.md again from bench/results/latest.json')
     .option('--engine <name>', "Plinth's engine", DEFAULT_CHOICES.engine)
-    .option('--plinth <file>', "Plinth's main.ts, to measure another work tree", DEFAULT_CHOICES.plinth)
+    .option('--plinth <file>', "Plinth's main.ts of another work tree")
     .option('--qemu-cpu <model>', "QEMU's CPU model", DEFAULT_CHOICES.qemuCpu)
     .addHelpText('after', help)
     .configureHelp({ helpWidth: 110 });
+  command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2));
   const values = command.parse(words, { from: 'user' }).opts();
   const quick = values.quick === true;
-  const partial = quick || values.only || values.peers || values.scale || values.rounds < 3;
+  const choices = { ...DEFAULT_CHOICES, engine: values.engine, qemuCpu: values.qemuCpu };
+  const others = values.plinth !== undefined || JSON.stringify(choices) !== JSON.stringify(DEFAULT_CHOICES);
+  const partial = quick || others || values.only || values.peers || values.scale || values.rounds < 3;
   const rounds = values.rounds ?? (quick ? 1 : 5);
   return {
     only: values.only ?? benchmarkNames,
@@ -116,9 +125,10 @@ export function readOptions(words: readonly string[]): Options {
     scale: values.scale ?? (quick ? 0.35 : 1),
     clock: values.clock,
     ...(values.json !== undefined && { json: values.json }),
+    ...(values.keep !== undefined && { keep: resolve(values.keep) }),
     resume: values.resume === true,
     report: values.report === true,
-    complete: !partial,
-    choices: { engine: values.engine, plinth: values.plinth, qemuCpu: values.qemuCpu },
+    kept: !partial || values.record === true,
+    choices: values.plinth === undefined ? choices : { ...choices, plinth: values.plinth },
   };
 }

@@ -7,7 +7,7 @@ import { BENCHMARKS } from './benchmarks.ts';
 import { BenchError, root } from './build.ts';
 import { plot } from './plot.ts';
 import type { Results } from './samples.ts';
-import { asMarkdown, barRows, contestantsOf, ratioRows, timeRows } from './table.ts';
+import { asMarkdown, barRows, contestantsOf, digits, ratioRows, timeRows } from './table.ts';
 
 export const latestPath = join(root, 'bench/results/latest.json');
 const documentPath = join(root, 'docs/performance.md');
@@ -59,15 +59,17 @@ export function describe(results: Results): string {
     const took = new Set(results.runs.filter((run) => run.contestant === contestant).map(({ round }) => round));
     return `${contestant} ${took.size}`;
   });
+  const loads = results.runs.map(({ load }) => load);
   const parts = BENCHMARKS.map(({ name, unit, description }) => `${name}: ${description} (by ${unit})`);
   return `Taken on ${date}, ${host}; ${Object.values(versions).join('; ')}; rounds: ${rounds.join(', ')}.
-Kernel command line \`${settings.append}\`.
+Load average of the machine after each start: ${digits(Math.min(...loads))} to ${digits(Math.max(...loads))}; above 1, others were at work too.
+Kernel command line \`${settings.append}\`, QEMU's CPU model ${settings.qemuCpu}.
 
 ### Bars
 
-Plinth's time over the other's; "faster" is the inverse. What counts is the time that passed.
+Plinth's time over the other's; "faster" is the inverse. What counts is ${settings.clock === 'cpu' ? 'processor time' : 'the time that passed'}.
 
-${asMarkdown(barRows(results))}
+${asMarkdown(barRows(results, settings.clock))}
 
 ![Time over the host's for every benchmark](performance.svg)
 

@@ -2,11 +2,11 @@
 // rounds that take turns, and prints the ratios and whether each bar is met. A complete run also rewrites the
 // generated parts of docs/performance.md.
 
-import { existsSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BENCHMARKS, type Bits, CONTESTANTS, type Contestant, contestantName, type ProgramName } from './benchmarks.ts';
-import { BenchError, buildGuest, type GuestFiles, guestProgram, prepareNative, workDir } from './build.ts';
+import { BenchError, buildGuest, type GuestFiles, guestProgram, prepareNative, root } from './build.ts';
 import { APPEND, bootCommand, type Choices, type Command, versionOf } from './contestants.ts';
 import { type Options, readOptions } from './options.ts';
 import { latestPath, readResults, stringifyResults, writeReport, writeWhole } from './report.ts';
@@ -66,22 +66,26 @@ function plan(options: Options, contestants: readonly Contestant[]): Job[] {
 class Builder {
   readonly #guests = new Map<string, GuestFiles>();
   readonly #options: Options;
+  readonly folder: string;
 
-  constructor(options: Options) {
+  /** @param folder where programs and initramfs go; made here */
+  constructor(options: Options, folder: string) {
     this.#options = options;
+    this.folder = folder;
+    mkdirSync(folder, { recursive: true });
   }
 
   async command({ set, contestant }: Job, choices: Choices): Promise<Command> {
     const { peer, bits } = contestant;
     if (peer === 'native') {
-      for (const program of set.programs) await prepareNative(program, bits);
+      for (const program of set.programs) await prepareNative(this.folder, program, bits);
       return { program: 'sh', args: ['-c', commandsOf(set, this.#options, `${bits}`).join(' && ')] };
     }
     const key = `${set.name}${bits}`;
     let guest = this.#guests.get(key);
     if (!guest) {
-      const files = await Promise.all(set.programs.map((program) => guestProgram(program, bits)));
-      guest = await buildGuest(set.name, bits, files.flat(), commandsOf(set, this.#options, ''));
+      const files = await Promise.all(set.programs.map((program) => guestProgram(this.folder, program, bits)));
+      guest = await buildGuest(this.folder, set.name, bits, files.flat(), commandsOf(set, this.#options, ''));
       this.#guests.set(key, guest);
     }
     return bootCommand(contestant, guest, choices);
@@ -92,11 +96,12 @@ async function runJob(job: Job, builder: Builder, choices: Choices): Promise<Run
   const { set, contestant, round } = job;
   const native = contestant.peer === 'native';
   const command = await builder.command(job, choices);
-  const { samples, failure } = await start(command, { native, boot: set === SETS[0], cwd: workDir });
+  const { samples, failure } = await start(command, { native, boot: set === SETS[0], cwd: builder.folder });
   return {
     contestant: contestantName(contestant),
     round,
     set: set.name,
+    load: loadavg()[0]!,
     samples,
     ...(failure !== undefined && { failure }),
   };
@@ -130,6 +135,19 @@ function present(options: Options): { contestants: Contestant[]; versions: Recor
   return { contestants, versions };
 }
 
+function settingsOf({ scale, rounds, clock, choices }: Options): Results['settings'] {
+  return { scale, rounds, clock, append: APPEND, engine: choices.engine, qemuCpu: choices.qemuCpu };
+}
+
+/** What an earlier run with the same words left, without what failed. @throws BenchError when the words differ */
+function resumed(path: string, options: Options): Results {
+  const results = readResults(path);
+  if (JSON.stringify(results.settings) !== JSON.stringify(settingsOf(options))) {
+    throw new BenchError(`${path} was made with other words; give the same, or leave out --resume`);
+  }
+  return { ...results, runs: results.runs.filter((run) => run.failure === undefined) };
+}
+
 async function main(): Promise<void> {
   const options = readOptions(process.argv.slice(2));
   if (options.report) {
@@ -137,24 +155,24 @@ async function main(): Promise<void> {
     return;
   }
   const { contestants, versions } = present(options);
-  const path = options.json ?? join(workDir, 'results.json');
-  const old: Results | undefined = options.resume && existsSync(path) ? readResults(path) : undefined;
+  const path = options.json ?? join(root, 'build/bench/results.json');
+  const old = options.resume && existsSync(path) ? resumed(path, options) : undefined;
   let results: Results = old ?? {
     format: 1,
     date: new Date().toISOString().slice(0, 10),
     host: `${cpus()[0]?.model.trim() ?? 'unknown'}, ${cpus().length} processors`,
     versions,
-    settings: { scale: options.scale, rounds: options.rounds, append: APPEND },
+    settings: settingsOf(options),
     runs: [],
   };
-  const builder = new Builder(options);
+  // A folder of its own, because two runs at a time would otherwise build into each other's files.
+  const builder = new Builder(options, options.keep ?? mkdtempSync(join(tmpdir(), 'plinth-bench-')));
+  if (options.keep === undefined) process.on('exit', () => rmSync(builder.folder, { recursive: true, force: true }));
   const jobs = plan(options, contestants);
   for (const [at, job] of jobs.entries()) {
     const name = contestantName(job.contestant);
-    const isDone = results.runs.some(
-      (run) => run.contestant === name && run.round === job.round && run.set === job.set.name && !run.failure,
-    );
-    if (isDone) continue;
+    const isJob = (run: Run): boolean => run.contestant === name && run.round === job.round && run.set === job.set.name;
+    if (results.runs.some(isJob)) continue;
     const began = performance.now();
     const run = await runJob(job, builder, options.choices);
     results = { ...results, runs: [...results.runs, run] };
@@ -164,7 +182,7 @@ async function main(): Promise<void> {
   }
   print(results, options);
   if (results.runs.some((run) => run.failure) || wrongChecks(results).length > 0) process.exitCode = 1;
-  else if (options.complete) {
+  else if (options.kept) {
     writeWhole(latestPath, stringifyResults(results));
     writeReport(results);
     note('rewritten: bench/results/latest.json, docs/performance.md, docs/performance.svg');

@@ -26,9 +26,24 @@ export interface Run {
   readonly round: number;
   /** Which set of programs: a guest is started once for each. */
   readonly set: string;
+  /** The machine's load average of one minute when the run had ended: above 1 or so, others were at work too. */
+  readonly load: number;
   readonly samples: readonly Sample[];
   /** One line, when the run did not come to its end. */
   readonly failure?: string;
+}
+
+/** Which figure of a sample counts: the time that passed, or the processor time of all threads. */
+export type Clock = 'time' | 'cpu';
+
+/** What a run was asked for; one that goes on must be asked for the same. */
+export interface Settings {
+  readonly scale: number;
+  readonly rounds: number;
+  readonly clock: Clock;
+  readonly append: string;
+  readonly engine: string;
+  readonly qemuCpu: string;
 }
 
 /** A results file. */
@@ -37,7 +52,7 @@ export interface Results {
   readonly date: string;
   readonly host: string;
   readonly versions: Readonly<Record<string, string>>;
-  readonly settings: { readonly scale: number; readonly rounds: number; readonly append: string };
+  readonly settings: Settings;
   readonly runs: readonly Run[];
 }
 

@@ -22,6 +22,11 @@ export interface StartOptions {
 const BUSY_SECONDS = 300;
 const SILENT_SECONDS = 3600;
 
+/** The child of the moment ends with this process, also when that is told to end. */
+let current: ChildProcess | undefined;
+process.on('exit', () => current?.kill('SIGKILL'));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130));
+
 /** What is kept of the output, to say what a failed run printed last. */
 const TAIL = 2000;
 
@@ -49,6 +54,7 @@ export function start(command: Command, options: StartOptions): Promise<Outcome>
   const reader = new Reader();
   const began = performance.now() / 1000;
   const child = spawn(command.program, command.args, { stdio: ['ignore', 'pipe', 'pipe'], ...(cwd && { cwd }) });
+  current = child;
   let failure: string | undefined;
   let ended = false;
   const end = (): void => {

@@ -1,10 +1,7 @@
 // From results to figures: medians, ratios, and whether each bar is met; as lines for a terminal and for Markdown.
 
 import { BARS, type Bar, BENCHMARKS, type Benchmark } from './benchmarks.ts';
-import { elapsed, median, type Results, type Sample } from './samples.ts';
-
-/** Which figure of a sample counts: the time that passed, or the processor time of all threads. */
-export type Clock = 'time' | 'cpu';
+import { type Clock, elapsed, median, type Results, type Sample } from './samples.ts';
 
 export type Verdict = 'met' | 'not met' | 'not measured';
 
