@@ -9,6 +9,7 @@ import { AT, MODES, type ModeName, ODD_PAGES, setUpMode } from '../../src/hv/mod
 import { SoftHypervisor } from '../../src/hv/soft/contract-vm.ts';
 import { makeDecoder } from '../../src/isa/decoder.ts';
 import type { CodeMode } from '../../src/isa/insn.ts';
+import type { Row } from '../../src/isa/row.ts';
 import { ROWS } from '../../src/isa/rows.ts';
 import { Random } from '../isa/random.ts';
 import { initialXsave, runsPae } from './engines.ts';
@@ -26,7 +27,16 @@ export interface LockstepOptions {
   readonly only?: string | undefined;
 }
 
+/** How often a row came to the same on both engines: without a fault, and with one. */
+export interface Agreement {
+  through: number;
+  faulted: number;
+}
+/** Rows whose work it is to go to a handler. */
+const DELIVERS = /^int/;
+
 export class Report {
+  readonly rows = new Map<Row, Agreement>();
   compared = 0;
   unexplained = 0;
   readonly unsupported = new Map<string, number>();
@@ -35,6 +45,14 @@ export class Report {
   readonly found: { mode: ModeName; found: Found }[] = [];
   readonly notes: string[] = [];
   readonly started = performance.now();
+
+  agreed(row: Row | undefined, reason: string): void {
+    if (!row) return;
+    const a = this.rows.get(row) ?? { through: 0, faulted: 0 };
+    if (reason === 'exception' && !DELIVERS.test(row.name)) a.faulted++;
+    else a.through++;
+    this.rows.set(row, a);
+  }
 
   lines(show: number): string[] {
     const table = (m: Map<string, number>): string =>
@@ -192,6 +210,7 @@ class Bench {
         this.note(report, result.found);
         return i + 1;
       }
+      report.agreed(result.row, result.kind === 'ended' ? result.reason : '');
       if (result.kind === 'ended') {
         report.endings.set(result.reason, (report.endings.get(result.reason) ?? 0) + 1);
         if (result.reason === 'too many accesses') this.again();

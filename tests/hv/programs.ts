@@ -243,6 +243,20 @@ export function prepare(hypervisor: Hypervisor, p: Program): Guest {
   return guest;
 }
 
+/** RF in the third byte of a pushed RFLAGS: a processor that QEMU emulates does not set it at faults (SDM vol.3 17.3.1.1). */
+const RF_BYTE = 2;
+function memoryDifferences(a: Uint8Array, b: Uint8Array): string[] {
+  const found: string[] = [];
+  for (let at = 0; at < AT.ram; at++) {
+    const change = a[at]! ^ b[at]!;
+    if (change === 0 || (change === 1 && at % 4 === RF_BYTE && at >= AT.stack - STACK && at < AT.stack)) continue;
+    found.push(`memory ${at.toString(16)}: ${a[at]!.toString(16)} and ${b[at]!.toString(16)}`);
+  }
+  return found.slice(0, MOST);
+}
+const STACK = 0x1000;
+const MOST = 8;
+
 /**
  * Runs a program on both engines.
  * @returns what is wrong, in lines; none when exits, registers and memory are as they must be
@@ -256,7 +270,7 @@ export function differences(soft: Hypervisor, other: Hypervisor, p: Program): st
   if (p.exits.at(-1) !== 'shutdown') {
     const found = compareVcpus(a.vcpu, b.vcpu, { all: true, wide: p.mode === 'long' });
     wrong.push(...found.map((d) => `${d.what}: ${d.a} and ${d.b}`));
-    if (Buffer.compare(a.vm.memory.read(0, AT.ram), b.vm.memory.read(0, AT.ram)) !== 0) wrong.push('memory differs');
+    wrong.push(...memoryDifferences(a.vm.memory.read(0, AT.ram), b.vm.memory.read(0, AT.ram)));
   }
   a.vm.close();
   b.vm.close();

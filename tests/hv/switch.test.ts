@@ -1,14 +1,16 @@
 // A guest that computes a digest is moved between the engines a thousand times at random instants.
 import { afterAll, describe, expect, it } from 'vitest';
+import { loadEngineImage } from '../../src/hv/kvm/engine-files.ts';
 import { AT, SEL, setUpMode } from '../../src/hv/modes.ts';
+import { SoftHypervisor } from '../../src/hv/soft/contract-vm.ts';
 import { SoftMemory } from '../../src/hv/soft/vm.ts';
 import { SwitchableVm } from '../../src/hv/switchable.ts';
 import { Random, seedOf } from '../isa/random.ts';
-import { commonCpuid, initialXsave, openKvm, softHypervisor } from './engines.ts';
+import { commonCpuid, initialXsave, openKvm } from './engines.ts';
 
 const kvm = openKvm();
 if (typeof kvm === 'string') console.log(`engine switches skipped: ${kvm}`);
-const soft = await softHypervisor();
+const soft = new SoftHypervisor({ image: await loadEngineImage(), engine: 'bt' });
 afterAll(() => {
   if (typeof kvm !== 'string') kvm.close();
 });
