@@ -47,8 +47,9 @@ function parseOnly(text: string): string[] {
 function parsePeers(text: string): string[] {
   return text.split(',').flatMap((word) => {
     if (contestantNames.includes(word)) return [word];
-    const members = DEFAULT_CONTESTANTS.filter((name) => name.startsWith(word) && !/\d$/.test(word.replace('v86', '')));
-    if (members.length > 0 && (peerNames as readonly string[]).includes(word)) return members;
+    const members = CONTESTANTS.filter(({ peer }) => peer === word).map(contestantName);
+    const usual = members.filter((name) => DEFAULT_CONTESTANTS.includes(name));
+    if (usual.length > 0) return usual;
     throw new InvalidArgumentError(`It takes ${[...peerNames, ...contestantNames].join(', ')}.`);
   });
 }
