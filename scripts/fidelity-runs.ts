@@ -1,7 +1,8 @@
-// The logs of long comparisons: docs/fidelity-runs.json, one entry per oracle, engine and seed, and
-// docs/fidelity-programs.json, one per engine and model.
+// The logs of long comparisons: docs/fidelity-runs.json, one entry per oracle, engine and seed,
+// docs/fidelity-programs.json, one per engine and model, and docs/fidelity-lockstep.json, one number per row.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Row } from '../src/isa/row.ts';
 
 export interface Run {
   readonly oracle: string;
@@ -71,4 +72,51 @@ export function recordPrograms(run: ProgramRun, packages: readonly string[]): vo
   const kept = runs.find(isSame)?.jobs.filter((j) => !run.jobs.some((n) => n.job === j.job)) ?? [];
   const next = [...runs.filter((r) => !isSame(r)), { ...run, jobs: [...kept, ...run.jobs] }];
   writeFileSync(PROGRAMS, `${JSON.stringify({ packages, runs: next }, null, 2)}\n`);
+}
+
+/** Name and encoding of a row. */
+export const rowKey = (row: Row): string => `${row.name} ${row.enc.text}`;
+
+/** What random kernel-mode code came to on the soft engine and KVM, over all runs recorded. */
+export interface LockstepLog {
+  readonly compared: number;
+  readonly unexplained: number;
+  readonly seeds: readonly number[];
+  /** By row: how often both came to the same without a fault, and with one. */
+  readonly rows: Readonly<Record<string, readonly [through: number, faulted: number]>>;
+}
+
+const LOCKSTEP = join(import.meta.dirname, '../docs/fidelity-lockstep.json');
+
+export function readLockstep(): LockstepLog {
+  const none: LockstepLog = { compared: 0, unexplained: 0, seeds: [], rows: {} };
+  return existsSync(LOCKSTEP) ? (JSON.parse(readFileSync(LOCKSTEP, 'utf8')) as LockstepLog) : none;
+}
+
+interface LockstepRun {
+  readonly compared: number;
+  readonly unexplained: number;
+  readonly seed: number;
+  readonly rows: ReadonlyMap<Row, { readonly through: number; readonly faulted: number }>;
+}
+
+/** Adds a run to the log; a seed counts once. */
+export function recordLockstep(run: LockstepRun): void {
+  const log = readLockstep();
+  if (log.seeds.includes(run.seed)) throw new Error(`seed ${run.seed} is recorded already: give another --seed`);
+  const rows = new Map(Object.entries(log.rows));
+  for (const [row, { through, faulted }] of run.rows) {
+    const [t, f] = rows.get(rowKey(row)) ?? [0, 0];
+    rows.set(rowKey(row), [t + through, f + faulted]);
+  }
+  const lines = [...rows]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, n]) => `    ${JSON.stringify(key)}: [${n.join(', ')}]`);
+  const head = {
+    compared: log.compared + run.compared,
+    unexplained: log.unexplained + run.unexplained,
+    seeds: [...log.seeds, run.seed],
+  };
+  const text = JSON.stringify(head, null, 2).replace(/\n\}$/, `,\n  "rows": {\n${lines.join(',\n')}\n  }\n}\n`);
+  writeFileSync(LOCKSTEP, text);
 }

@@ -45,6 +45,8 @@ export function comparedLines(bytes: Buffer): { lines: string[]; left: number } 
 export interface Comparison {
   readonly job: string;
   readonly same: boolean;
+  /** The guest came to the end of the job. */
+  readonly ended: boolean;
   readonly lines: number;
   readonly bytes: number;
   readonly leftOut: number;
@@ -54,6 +56,7 @@ export interface Comparison {
 
 const SHOWN = 6;
 
+/** Compares a job of the guest with the host's. */
 export function compareJob(job: string, host: JobOutput, guest: JobOutput | undefined): Comparison {
   const a = comparedLines(host.bytes);
   const b = comparedLines(guest?.bytes ?? Buffer.alloc(0));
@@ -65,5 +68,6 @@ export function compareJob(job: string, host: JobOutput, guest: JobOutput | unde
       differences.push(`line ${i + 1}: ${a.lines[i] ?? '(none)'} <> ${b.lines[i] ?? '(none)'}`);
   }
   const bytes = a.lines.join('\n').length;
-  return { job, same: differences.length === 0, lines: a.lines.length, bytes, leftOut: a.left, differences };
+  const ended = guest?.status !== undefined;
+  return { job, same: differences.length === 0, ended, lines: a.lines.length, bytes, leftOut: a.left, differences };
 }

@@ -52,6 +52,8 @@ export interface GuestRun {
   readonly jobs: readonly string[];
   /** Seconds. */
   readonly timeout: number;
+  /** Told of each job that has come to its end. */
+  readonly onJob: (name: string) => void;
 }
 
 export interface GuestResult {
@@ -78,7 +80,18 @@ export function runInGuest(files: GuestFiles, run: GuestRun): Promise<GuestResul
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     const out: Buffer[] = [];
     let stderr = '';
-    child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
+    let name = '';
+    const follow = (line: string): void => {
+      name = /^@@ begin (\S+)/.exec(line)?.[1] ?? name;
+      if (line.startsWith('@@ exit')) run.onJob(name);
+    };
+    let line = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      out.push(chunk);
+      const lines = (line + chunk.toString('latin1')).split('\n');
+      line = lines.pop()!;
+      for (const l of lines) follow(l);
+    });
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
       stderr += chunk;
     });

@@ -6,6 +6,7 @@
 import type { Decoder } from '../isa/decoder.ts';
 import { disassemble } from '../isa/disasm.ts';
 import type { Insn } from '../isa/insn.ts';
+import type { Row } from '../isa/row.ts';
 import { compareRegs, compareVcpus, type Difference } from './compare.ts';
 import type { Exit, GuestMemory, Regs, Vcpu } from './contract.ts';
 import { AT, HANDLER_SIZE } from './modes.ts';
@@ -27,11 +28,11 @@ export interface Found {
 }
 
 export type StepResult =
-  | { readonly kind: 'same' }
+  | { readonly kind: 'same'; readonly row: Row | undefined }
   /** Side b cannot carry the instruction out. */
   | { readonly kind: 'unsupported'; readonly name: string }
-  /** The guest has stopped, in the same way on both. */
-  | { readonly kind: 'ended'; readonly reason: string }
+  /** The guest has stopped, in the same way on both; `row` is there when all state was compared. */
+  | { readonly kind: 'ended'; readonly reason: string; readonly row?: Row | undefined }
   | { readonly kind: 'different'; readonly found: Found };
 
 const FLAG_BITS: Readonly<Record<string, bigint>> = { cf: 1n, pf: 4n, af: 16n, zf: 64n, sf: 128n, of: 2048n };
@@ -138,12 +139,13 @@ export class Lockstep {
       const text = insn ? disassemble(insn, rip) : '(undefined)';
       return { kind: 'different', found: { differences, rip, text, bytes: hex, name, code } };
     }
-    if (this.inHandler()) return { kind: 'ended', reason: 'exception' };
-    if (exitA.reason !== 'debug' && exitA.reason !== 'hlt') return { kind: 'ended', reason: exitA.reason };
-    if (this.tablesNow() !== this.tables) return { kind: 'ended', reason: 'tables moved' };
+    const row = insn?.row;
+    if (this.inHandler()) return { kind: 'ended', reason: 'exception', row };
+    if (exitA.reason !== 'debug' && exitA.reason !== 'hlt') return { kind: 'ended', reason: exitA.reason, row };
+    if (this.tablesNow() !== this.tables) return { kind: 'ended', reason: 'tables moved', row };
     // Single steps of the guest's own are not seen by a debugger's.
-    if (this.a.vcpu.getRegs().rflags & TF) return { kind: 'ended', reason: 'trap flag' };
-    return this.skipHalt() ? { kind: 'same' } : { kind: 'ended', reason: 'branch' };
+    if (this.a.vcpu.getRegs().rflags & TF) return { kind: 'ended', reason: 'trap flag', row };
+    return this.skipHalt() ? { kind: 'same', row } : { kind: 'ended', reason: 'branch', row };
   }
 
   /**
