@@ -34,7 +34,7 @@ import {
 } from './gen/layout';
 import { forget_faulting } from './spaces';
 import { canonical, cpl, current_context, long_mode, must_wait, raise, raise_leave } from './state';
-import { find, found_gpa, found_rights, known } from './stlb';
+import { find, found_gpa, found_rights } from './stlb';
 import { tlb_entry, tlb_fill } from './tlb';
 import { ACCESS_AC, ACCESS_FETCH, ACCESS_USER, ACCESS_WRITE, RIGHT_GLOBAL, walk_error } from './walk';
 import { note_access } from './watch';
@@ -77,8 +77,8 @@ function access_of(ctx: u32): u32 {
 }
 
 /**
- * The short way to a page that a TLB knows; what only the second level knows goes into the TLB of the current context.
- * Host address, with no store put off; or 0 where there is more to do: then nothing has happened.
+ * The short way to RAM within a page; fills the TLB of the current context.
+ * Host address, with no store put off; or 0 where there is more to do: then the guest sees nothing of it.
  */
 function quickly(cpu: u32, va: u64, size: u32, write: bool): u32 {
   const ctx = current_context(cpu);
@@ -89,7 +89,8 @@ function quickly(cpu: u32, va: u64, size: u32, write: bool): u32 {
     store<u32>(cpu + CPU_BOUNCE_SIZE, 0);
     return <u32>va + load<u32>(at + TLB_ADDEND);
   }
-  if (!known(cpu, va, access_of(ctx) | (write ? ACCESS_WRITE : 0))) return 0;
+  if (long_mode(cpu) ? !canonical(va) : va >> 32 != 0) return 0;
+  if (!find(cpu, va, access_of(ctx) | (write ? ACCESS_WRITE : 0))) return 0;
   const p2m = p2m_entry(cpu, found_gpa);
   if (p2m == 0 || (write && (p2m & (P2M_WRITABLE | P2M_HOOKED)) != P2M_WRITABLE)) return 0;
   tlb_fill(cpu, ctx, va, p2m);

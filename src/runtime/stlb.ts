@@ -7,6 +7,7 @@
 import { a20 } from './frames';
 import {
   CPU_N_WALK,
+  CPU_SPACE,
   CPU_STLB_GLOBAL,
   CPU_STLB_HAS,
   CPU_STLB_NEXT_TAG,
@@ -24,6 +25,7 @@ import {
   STLB_WAYS,
   TLB_LARGE_BITS,
   TLB_LARGE_OFFSET,
+  TLB_SPACES,
 } from './gen/layout';
 import { cr0 } from './state';
 import {
@@ -65,16 +67,18 @@ function half(va: u64): u32 {
   return (<u32>(va >> 63)) << 2;
 }
 
-/**
- * First entry of the set for a 4 KiB page under a tag number. The number is part of the hash, because programs lie at
- * the same addresses in all address spaces.
- */
-function small_set(cpu: u32, va: u64, number: u32): u32 {
-  return cpu + STLB_OFFSET + ((<u32>(va >> 12) ^ (number * 0x1f3)) & (STLB_SETS - 1)) * SET_BYTES;
+// Sets are found by address and owner, because programs lie at the same addresses in all address spaces; not by tag
+// number, so that an address space that is forgotten and filled again uses the same cache lines of the host.
+/** Owner of global pages; that of others is the number of the address space. */
+const GLOBAL: u32 = TLB_SPACES;
+
+/** First entry of the set for a 4 KiB page of an owner. */
+function small_set(cpu: u32, va: u64, owner: u32): u32 {
+  return cpu + STLB_OFFSET + ((<u32>(va >> 12) ^ (owner * 0x1f3)) & (STLB_SETS - 1)) * SET_BYTES;
 }
 /** First entry of the set for a 2 MiB part. */
-function large_set(cpu: u32, va: u64, number: u32): u32 {
-  return cpu + STLB_LARGE_OFFSET + ((<u32>(va >> 21) ^ (number * 0x35)) & (STLB_LARGE_SETS - 1)) * SET_BYTES;
+function large_set(cpu: u32, va: u64, owner: u32): u32 {
+  return cpu + STLB_LARGE_OFFSET + ((<u32>(va >> 21) ^ (owner * 0x35)) & (STLB_LARGE_SETS - 1)) * SET_BYTES;
 }
 
 /** The entry of a set that has a tag, or 0. */
@@ -85,22 +89,23 @@ function probe(set: u32, tag: u64): u32 {
   at = select<u32>(set + 2 * STLB_ENTRY_SIZE, at, load<u64>(set + 2 * STLB_ENTRY_SIZE + STLB_TAG) == tag);
   return select<u32>(set + 3 * STLB_ENTRY_SIZE, at, load<u64>(set + 3 * STLB_ENTRY_SIZE + STLB_TAG) == tag);
 }
-function probe_small(cpu: u32, va: u64, number: u32): u32 {
-  return probe(small_set(cpu, va, number), (va & PAGE) | number);
+function probe_small(cpu: u32, va: u64, number: u32, owner: u32): u32 {
+  return probe(small_set(cpu, va, owner), (va & PAGE) | number);
 }
-function probe_large(cpu: u32, va: u64, number: u32): u32 {
-  return probe(large_set(cpu, va, number), (va & PART) | number);
+function probe_large(cpu: u32, va: u64, number: u32, owner: u32): u32 {
+  return probe(large_set(cpu, va, owner), (va & PART) | number);
 }
 /** The entry for `va` in the current address space, or 0. */
 function search(cpu: u32, va: u64): u32 {
   const has = load<u32>(cpu + CPU_STLB_HAS) >> half(va);
   const own = load<u32>(cpu + CPU_STLB_TAG);
+  const space = load<u32>(cpu + CPU_SPACE);
   const global = load<u32>(cpu + CPU_STLB_GLOBAL);
   let at: u32 = 0;
-  if (has & HAS_GLOBAL_LARGE) at = probe_large(cpu, va, global);
-  if (at == 0 && has & HAS_SMALL) at = probe_small(cpu, va, own);
-  if (at == 0 && has & HAS_GLOBAL_SMALL) at = probe_small(cpu, va, global);
-  if (at == 0 && has & HAS_LARGE) at = probe_large(cpu, va, own);
+  if (has & HAS_GLOBAL_LARGE) at = probe_large(cpu, va, global, GLOBAL);
+  if (at == 0 && has & HAS_SMALL) at = probe_small(cpu, va, own, space);
+  if (at == 0 && has & HAS_GLOBAL_SMALL) at = probe_small(cpu, va, global, GLOBAL);
+  if (at == 0 && has & HAS_LARGE) at = probe_large(cpu, va, own, space);
   return at;
 }
 
@@ -121,12 +126,13 @@ function insert(cpu: u32, va: u64): void {
   const rights = walk_rights;
   const global = (rights & RIGHT_GLOBAL) != 0;
   const number = load<u32>(cpu + (global ? CPU_STLB_GLOBAL : CPU_STLB_TAG));
+  const owner = global ? GLOBAL : load<u32>(cpu + CPU_SPACE);
   let has: u32 = 0;
   if (!(rights & SIZE_BITS)) {
-    put(cpu, small_set(cpu, va, number), (va & PAGE) | number, (walk_gpa & PAGE) | rights);
+    put(cpu, small_set(cpu, va, owner), (va & PAGE) | number, (walk_gpa & PAGE) | rights);
     has = global ? HAS_GLOBAL_SMALL : HAS_SMALL;
   } else {
-    put(cpu, large_set(cpu, va, number), (va & PART) | number, (walk_gpa & PART) | rights);
+    put(cpu, large_set(cpu, va, owner), (va & PART) | number, (walk_gpa & PART) | rights);
     note_large(cpu, va, rights & SIZE_BITS);
     has = global ? HAS_GLOBAL_LARGE : HAS_LARGE;
   }
@@ -154,24 +160,10 @@ export function may_be_large(cpu: u32, va: u64): bool {
   return ((load<u8>(cpu + TLB_LARGE_OFFSET + (bit >> 3)) >> <u8>(bit & 7)) & 1) != 0;
 }
 
-/** Whether an entry with these rights lets an access be made without a walk. */
-function serves(cpu: u32, access: u32, rights: u32): bool {
-  return allowed(cpu, access, rights) && (!(access & ACCESS_WRITE) || (rights & RIGHT_DIRTY) != 0);
-}
 function take(cpu: u32, va: u64, at: u32, page: u64): void {
   const within = at < cpu + STLB_LARGE_OFFSET ? ~PAGE : ~PART;
   found_gpa = a20(cpu, (page & ADDRESS) | (va & within));
   found_rights = <u32>page & RIGHTS;
-}
-
-/** `find` as far as it needs no walk; false leaves everything as it is. Any address will do. */
-export function known(cpu: u32, va: u64, access: u32): bool {
-  const at = search(cpu, va);
-  if (at == 0) return false;
-  const page = load<u64>(at + STLB_PAGE);
-  if (!serves(cpu, access, <u32>page)) return false;
-  take(cpu, va, at, page);
-  return true;
 }
 
 /**
@@ -182,7 +174,8 @@ export function find(cpu: u32, va: u64, access: u32): bool {
   const at = search(cpu, va);
   if (at != 0) {
     const page = load<u64>(at + STLB_PAGE);
-    if (serves(cpu, access, <u32>page)) {
+    const rights = <u32>page;
+    if (allowed(cpu, access, rights) && (!(access & ACCESS_WRITE) || rights & RIGHT_DIRTY)) {
       take(cpu, va, at, page);
       return true;
     }
@@ -210,16 +203,16 @@ function drop_huge(cpu: u32, va: u64): void {
   }
 }
 
-/** Drops the page around `va`, of any size, of the address space with tag number `own`, and if it is global. */
-export function stlb_drop_page(cpu: u32, va: u64, own: u32, large: bool): void {
+/** Drops the page around `va`, of any size, of an address space with tag number `own`, and if it is global. */
+export function stlb_drop_page(cpu: u32, va: u64, space: u32, own: u32, large: bool): void {
   const global = load<u32>(cpu + CPU_STLB_GLOBAL);
-  drop(probe_small(cpu, va, own));
-  drop(probe_small(cpu, va, global));
+  drop(probe_small(cpu, va, own, space));
+  drop(probe_small(cpu, va, global, GLOBAL));
   if (!large) return;
   // Both halves of what may be a 4 MiB page.
   for (let i: u64 = 0; i < 2; i++) {
-    drop(probe_large(cpu, va ^ (i * PART_BYTES), own));
-    drop(probe_large(cpu, va ^ (i * PART_BYTES), global));
+    drop(probe_large(cpu, va ^ (i * PART_BYTES), own, space));
+    drop(probe_large(cpu, va ^ (i * PART_BYTES), global, GLOBAL));
   }
   if ((load<u64>(cpu + CPU_TLB_HUGE) >> ((va >> 30) & 63)) & 1) drop_huge(cpu, va);
 }
