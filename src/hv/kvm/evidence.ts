@@ -57,6 +57,8 @@ const TRIES = 3;
 const EXITS = 200;
 /** A measurement may take this long, nanoseconds. */
 const LIMIT_NS = 250e6;
+/** A single exit may take this long, milliseconds. */
+const PATIENCE_MS = 5000;
 const RPL3 = 3;
 
 /** Never throws for what it finds. Takes about 30 ms. */
@@ -102,7 +104,7 @@ function runsPaging32(h: KvmHypervisor): boolean {
     false,
     (vcpu) => {
       start(vcpu, 0);
-      return vcpu.run({ nanoseconds: LIMIT_NS }).reason === 'hlt';
+      return runToExit(vcpu).reason === 'hlt';
     },
     'pae',
   );
@@ -117,7 +119,7 @@ function makesSystemCalls(h: KvmHypervisor): boolean {
       [IA32_LSTAR, BigInt(ENTRY)],
     ]);
     start(vcpu, 0);
-    return vcpu.run({ nanoseconds: LIMIT_NS }).reason === 'io';
+    return runToExit(vcpu).reason === 'io';
   });
 }
 
@@ -149,6 +151,14 @@ function inGuest<T>(
 
 function start(vcpu: Vcpu, rcx: number): void {
   vcpu.setRegs({ ...vcpu.getRegs(), rip: BigInt(AT.code), rsp: BigInt(AT.stack), rcx: BigInt(rcx), rflags: 2n });
+}
+/** Runs up to an exit. A host that is busy, or emulated itself, may need several goes for it. */
+function runToExit(vcpu: Vcpu): Exit {
+  const ends = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const exit = vcpu.run({ nanoseconds: LIMIT_NS });
+    if (exit.reason !== 'intr' || performance.now() >= ends) return exit;
+  }
 }
 function expectReason(exit: Exit, ...reasons: readonly Exit['reason'][]): void {
   if (!reasons.includes(exit.reason)) {
@@ -194,7 +204,7 @@ function exitNs(h: KvmHypervisor): number {
   return inGuest(h, OUT_LOOP, false, (vcpu) => {
     start(vcpu, 0);
     const began = performance.now();
-    for (let i = 0; i < EXITS; i++) expectReason(vcpu.run({ nanoseconds: LIMIT_NS }), 'io');
+    for (let i = 0; i < EXITS; i++) expectReason(runToExit(vcpu), 'io');
     return ((performance.now() - began) * 1e6) / EXITS;
   });
 }
