@@ -2,14 +2,16 @@
 // host's, on a logarithmic axis, with a line from the best to the worst round.
 
 import { BENCHMARKS } from './benchmarks.ts';
-import { elapsed, median, type Results, type Sample } from './samples.ts';
-import { contestantsOf } from './table.ts';
+import { median, operationSeconds, type Results } from './samples.ts';
+import { contestantsOf, digits, samplesOf } from './table.ts';
 
 const ROW = 24;
 const LEFT = 130;
 const WIDTH = 330;
 const GAP = 40;
 const TOP = 64;
+/** Marks of a row lie a little above and below its line, so that equal ones are both seen. */
+const SHIFT = 4;
 
 interface Mark {
   readonly contestant: string;
@@ -56,10 +58,8 @@ interface Span {
 }
 
 function times(results: Results, contestant: string, name: string): number[] {
-  const samples = results.runs
-    .filter((run) => run.contestant === contestant)
-    .flatMap((run): readonly Sample[] => run.samples.filter((sample) => sample.name === name));
-  return samples.map((sample) => elapsed(sample) / sample.operations);
+  const { clock } = results.settings;
+  return samplesOf(results, contestant, name).map((sample) => operationSeconds(sample, clock));
 }
 
 /** Undefined where one of the two was not measured. */
@@ -75,46 +75,64 @@ const text = (x: number, y: number, words: string, extra = ''): string =>
   `<text x="${x}" y="${y}"${extra}>${escapeText(words)}</text>`;
 const round = (value: number): number => Math.round(value * 10) / 10;
 
-/** Where the axis begins and ends: the powers of two around all values, 1 among them. */
-function axisOf(values: readonly number[]): { low: number; high: number } {
-  return {
-    low: Math.floor(Math.log2(Math.min(1, ...values))),
-    high: Math.ceil(Math.log2(Math.max(2, ...values))),
-  };
+/** A logarithmic axis from one power of two to another. */
+interface Axis {
+  readonly low: number;
+  readonly high: number;
+  readonly x: (value: number) => number;
 }
 
-function drawPanel(results: Results, panel: Panel, names: readonly string[], left: number, labels: boolean): string[] {
-  const spans = names.map((name) => panel.marks.map((mark) => span(results, mark.contestant, panel.over, name)));
-  const { low, high } = axisOf(spans.flat().flatMap((each) => (each ? [each.low, each.high] : [])));
-  const x = (value: number): number => round(left + ((Math.log2(value) - low) / (high - low)) * WIDTH);
-  const bottom = TOP + names.length * ROW;
-  const parts = [text(left, 22, panel.title, ' font-weight="bold"')];
-  let legend = left + 105;
-  for (const { label, color, shape } of panel.marks) {
-    parts.push(`<g fill="${color}">${shape(legend, 18)}</g>`, text(legend + 10, 22, label));
-    legend += 24 + label.length * 8;
+/** The powers of two around all values, 1 among them. */
+function axisOf(values: readonly number[], left: number): Axis {
+  const low = Math.floor(Math.log2(Math.min(1, ...values)));
+  const high = Math.ceil(Math.log2(Math.max(2, ...values)));
+  return { low, high, x: (value) => round(left + ((Math.log2(value) - low) / (high - low)) * WIDTH) };
+}
+
+const middleOf = (row: number): number => TOP + row * ROW + ROW / 2;
+
+function drawLegend({ title, marks }: Panel, left: number): string[] {
+  const parts = [text(left, 22, title, ' font-weight="bold"')];
+  let at = left + 105;
+  for (const { label, color, shape } of marks) {
+    parts.push(`<g fill="${color}">${shape(at, 18)}</g>`, text(at + 10, 22, label));
+    at += 24 + label.length * 8;
   }
-  for (let power = low; power <= high; power++) {
-    const at = x(2 ** power);
+  return parts;
+}
+
+function drawAxis(axis: Axis, bottom: number): string[] {
+  const parts: string[] = [];
+  for (let power = axis.low; power <= axis.high; power++) {
+    const at = axis.x(2 ** power);
     const color = power === 0 ? '#444' : '#ddd';
-    parts.push(`<line x1="${at}" x2="${at}" y1="${TOP - 8}" y2="${bottom}" stroke="${color}"/>`);
     const label = power < 0 ? `1/${2 ** -power}` : `${2 ** power}`;
+    parts.push(`<line x1="${at}" x2="${at}" y1="${TOP - 8}" y2="${bottom}" stroke="${color}"/>`);
     parts.push(text(at, TOP - 14, label, ' text-anchor="middle" fill="#444"'));
   }
+  return parts;
+}
+
+function drawPanel(results: Results, panel: Panel, names: readonly string[], left: number): string[] {
+  const spans = names.map((name) => panel.marks.map((mark) => span(results, mark.contestant, panel.over, name)));
+  const values = spans.flat().flatMap((each) => (each ? [each.low, each.high] : []));
+  const axis = axisOf(values, left);
+  const bottom = TOP + names.length * ROW;
+  const parts = [...drawLegend(panel, left), ...drawAxis(axis, bottom)];
   names.forEach((name, row) => {
-    const y = TOP + row * ROW + ROW / 2;
-    if (labels) parts.push(text(left - 10, y + 4, name, ' text-anchor="end"'));
-    parts.push(`<line x1="${left}" x2="${left + WIDTH}" y1="${y}" y2="${y}" stroke="#eee"/>`);
+    const middle = middleOf(row);
+    parts.push(`<line x1="${left}" x2="${left + WIDTH}" y1="${middle}" y2="${middle}" stroke="#eee"/>`);
     panel.marks.forEach(({ color, shape }, at) => {
       const each = spans[row]![at];
       if (!each) return;
-      parts.push(
-        `<g fill="${color}" stroke="${color}"><line x1="${x(each.low)}" x2="${x(each.high)}" y1="${y}" y2="${y}"/>`,
-      );
-      parts.push(`${shape(x(each.middle), y)}</g>`);
+      const y = middle + (at === 0 ? -SHIFT : SHIFT);
+      const line = `<line x1="${axis.x(each.low)}" x2="${axis.x(each.high)}" y1="${y}" y2="${y}"/>`;
+      const title = `<title>${escapeText(`${name}: ${digits(each.middle)}`)}</title>`;
+      parts.push(`<g fill="${color}" stroke="${color}">${title}${line}${shape(axis.x(each.middle), y)}</g>`);
     });
   });
-  parts.push(text(left, bottom + 20, "time over the host's, logarithmic; left is faster", ' fill="#444"'));
+  const what = results.settings.clock === 'cpu' ? 'processor time' : 'time';
+  parts.push(text(left, bottom + 20, `${what} over the host's, logarithmic`, ' fill="#444"'));
   return parts;
 }
 
@@ -127,7 +145,10 @@ export function plot(results: Results): string {
   const names = BENCHMARKS.filter(({ group }) => group !== 'boot').map(({ name }) => name);
   const height = TOP + names.length * ROW + 34;
   const width = LEFT + panels.length * (WIDTH + GAP);
-  const body = panels.flatMap((panel, at) => drawPanel(results, panel, names, LEFT + at * (WIDTH + GAP), at === 0));
+  const body = [
+    ...names.map((name, row) => text(LEFT - 10, middleOf(row) + 4, name, ' text-anchor="end"')),
+    ...panels.flatMap((panel, at) => drawPanel(results, panel, names, LEFT + at * (WIDTH + GAP))),
+  ];
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="sans-serif" font-size="13">
 <rect width="100%" height="100%" fill="white"/>
 ${body.join('\n')}

@@ -94,6 +94,11 @@ export function elapsed(sample: Sample): number {
   return off > TRUST.share * sample.wall + TRUST.seconds ? sample.wall : sample.own;
 }
 
+/** Seconds of one operation, by either clock. */
+export function operationSeconds(sample: Sample, clock: Clock): number {
+  return (clock === 'cpu' ? sample.cpu : elapsed(sample)) / sample.operations;
+}
+
 /** The middle of some numbers, or the mean of the two in the middle. @throws RangeError for none */
 export function median(values: readonly number[]): number {
   if (values.length === 0) throw new RangeError('median of nothing');

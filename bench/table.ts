@@ -1,7 +1,7 @@
 // From results to figures: medians, ratios, and whether each bar is met; as lines for a terminal and for Markdown.
 
 import { BARS, type Bar, BENCHMARKS, type Benchmark } from './benchmarks.ts';
-import { type Clock, elapsed, median, type Results, type Sample } from './samples.ts';
+import { type Clock, median, operationSeconds, type Results, type Sample } from './samples.ts';
 
 export type Verdict = 'met' | 'not met' | 'not measured';
 
@@ -14,7 +14,8 @@ export interface Judged {
   readonly aimed: boolean;
 }
 
-function samplesOf(results: Results, contestant: string, name: string): Sample[] {
+/** All rounds of one benchmark by one contestant. */
+export function samplesOf(results: Results, contestant: string, name: string): Sample[] {
   const runs = results.runs.filter((run) => run.contestant === contestant);
   return runs.flatMap((run) => run.samples.filter((sample) => sample.name === name));
 }
@@ -23,8 +24,7 @@ function samplesOf(results: Results, contestant: string, name: string): Sample[]
 export function nanoseconds(results: Results, contestant: string, name: string, clock: Clock): number | undefined {
   const samples = samplesOf(results, contestant, name);
   if (samples.length === 0) return undefined;
-  const of = (sample: Sample): number => (clock === 'cpu' ? sample.cpu : elapsed(sample));
-  return median(samples.map((sample) => (of(sample) / sample.operations) * 1e9));
+  return median(samples.map((sample) => operationSeconds(sample, clock) * 1e9));
 }
 
 /** The first contestant's time over the second's. */
