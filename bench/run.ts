@@ -112,8 +112,9 @@ function print(results: Results, options: Options): void {
   console.log(asText(timeRows(results, options.clock)));
   console.log('\nRatios of time (and of processor time)\n');
   console.log(asText(ratioRows(results)));
+  const bars = barRows(results, options.clock).filter((row) => options.kept || row.at(-1) !== 'not measured');
   console.log('\nBars\n');
-  console.log(asText(barRows(results, options.clock)));
+  console.log(asText(bars));
   for (const { contestant, round, failure } of results.runs) {
     if (failure !== undefined) console.log(`FAILED ${contestant}, round ${round}: ${failure}`);
   }
@@ -155,6 +156,7 @@ async function main(): Promise<void> {
     return;
   }
   const { contestants, versions } = present(options);
+  if (contestants.length === 0) throw new BenchError('nobody is left to measure; install gcc and qemu-system-x86');
   const path = options.json ?? join(root, 'build/bench/results.json');
   const old = options.resume && existsSync(path) ? resumed(path, options) : undefined;
   let results: Results = old ?? {
