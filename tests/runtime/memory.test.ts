@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CPU, CR0, CR4, EXC, P2M, TLB, TLB_BYTES } from '../../src/isa/layout.ts';
 import { FRAMES, Machine } from './machine.ts';
-import { longMachine } from './modes.ts';
+import { longMachine, protectedMachine } from './modes.ts';
 
 const BOUNCE = (m: Machine): number => m.cpu + CPU.bounce!;
 const TOP = FRAMES * 4096;
@@ -170,6 +170,20 @@ describe('memory accesses', () => {
     expect(m.call('mem_read', 0x200000n, 4)).toBe(m.machine(0x200000));
   });
 
+  it('forget both halves of a 4 MiB page after INVLPG in one', () => {
+    const m = protectedMachine(0);
+    m.write(0x10000, 4, 0xe7n);
+    m.set('cr3', 0x10000n);
+    m.set('cr4', BigInt(CR4.PSE));
+    m.set('cr0', m.get('cr0') | BigInt(CR0.PG));
+    m.call('set_state_done');
+    m.call('mem_read', 0x5000n, 4);
+    m.call('mem_read', 0x205000n, 4);
+    m.call('invlpg', 0x5000n);
+    m.write(0x10000, 4, 0n);
+    expect(m.fault(m.call('mem_read', 0x205000n, 4) ? 0 : 1)).toEqual([EXC.PF, 0]);
+  });
+
   it('keep global pages over a CR3 load and drop the others', () => {
     const m = longMachine(0);
     smallPages(m);
@@ -260,6 +274,21 @@ describe('address spaces', () => {
     expect(walks(m)).toBe(0);
     switchTo(m, 1, true);
     expect(walks(m)).toBe(1);
+  });
+
+  it('lose a global page to INVLPG in any of them', () => {
+    const m = tagged(3);
+    m.write(pte(5), 8, 0x5107n);
+    for (const pcid of [1, 2]) {
+      switchTo(m, pcid, true);
+      m.call('mem_read', 0x5000n, 4);
+    }
+    m.write(pte(5), 8, 0x7107n);
+    m.set('cpl', 0n);
+    expect(m.call('invlpg', 0x5000n)).toBe(0);
+    m.set('cpl', 3n);
+    switchTo(m, 1, true);
+    expect(m.call('mem_read', 0x5000n, 4)).toBe(m.machine(0x7000));
   });
 
   it('share global pages', () => {
