@@ -164,6 +164,7 @@ const FIELDS: readonly FieldSpec[] = [
   field('watched', 'u32', 'non-zero: a data breakpoint is enabled in dr7'),
   field('cow_spare', 'u32', 'address of the first spare frame for breaking COW (its first u32: the next one), or 0'),
   field('cow_count', 'u32', 'number of spare frames in that list'),
+  field('recent', 'u64', 'RECENT: the pages that a running region went to last, by base register', 4 * 20),
   field('scratch', 'u64', 'free use inside one instruction helper (FXSAVE image, far pointers, ...)', 128),
   // Counters for --log and stat.
   field('n_delivered', 'u32', 'exceptions and interrupts delivered: tells whether an instruction completed'),
@@ -241,6 +242,19 @@ export const TLB = {
   OFFSET: 0x4000,
 } as const;
 export const TLB_BYTES = TLB.ENTRIES * TLB.ENTRY_SIZE;
+
+/**
+ * Pages that the running region's accesses off each base register went to last, 32 bytes each, of the fields of a TLB
+ * entry; kept while one region runs, and looked at before the TLB. Entries 0-15 are of base registers, the others of
+ * addresses without one.
+ */
+export const RECENT = {
+  ENTRIES: 20,
+  BASES: 16,
+  ENTRY_SIZE: 32,
+  /** A tag that no access has: the bit is neither of the page nor of an alignment. */
+  NO_PAGE: 0x800,
+} as const;
 
 /**
  * Instruction TLB behind the data TLBs. An entry is 16 bytes:

@@ -254,35 +254,15 @@ export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
 }
 
 /**
- * What translated code asks on a TLB miss: the host address of a load that has no effect but itself, or 0 when the
- * interpreter must carry the instruction out (a fault, MMIO, an alignment check). Crossing a page goes through
- * the bounce buffer.
+ * Fills the TLB for translated code, which then looks again: 1 when an access (`write`: a store, or a load and a
+ * store) of `size` bytes hits now. 0 when it crosses a page, is not to RAM, faults, or has to be looked at.
  */
-export function ram_read(cpu: u32, va: u64, size: u32): u32 {
-  const quick = quickly(cpu, va, size, false);
-  if (quick) return quick;
+export function ram_fill(cpu: u32, va: u64, size: u32, write: bool): bool {
+  if (quickly(cpu, va, size, write)) return true;
   const ctx = current_context(cpu);
-  if (load<u32>(cpu + CPU_WATCHED)) return 0;
-  if (ctx == TLB_CTX_CHECKED || !canonical(va) || !canonical(va + size - 1)) return 0;
-  if ((<u32>va & 0xfff) + size <= 4096) return translate(cpu, va, ctx, false) ? 0 : t_host;
-  const first: u32 = 4096 - (<u32>va & 0xfff);
-  if (translate(cpu, va, ctx, false) || !t_host) return 0;
-  const gpa = t_gpa;
-  if (translate(cpu, long_mode(cpu) ? va + first : (va + first) & 0xffffffff, ctx, false) || !t_host) return 0;
-  const bounce = cpu + CPU_BOUNCE;
-  phys_read(cpu, gpa, bounce, first);
-  phys_read(cpu, t_gpa, bounce + first, size - first);
-  return bounce;
-}
-/** The same for a store, or a load and a store: only where it may go straight to memory within one page. */
-export function ram_write(cpu: u32, va: u64, size: u32): u32 {
-  const quick = quickly(cpu, va, size, true);
-  if (quick) return quick;
-  const ctx = current_context(cpu);
-  if (load<u32>(cpu + CPU_WATCHED)) return 0;
-  if (ctx == TLB_CTX_CHECKED || !canonical(va) || (<u32>va & 0xfff) + size > 4096) return 0;
-  if (translate(cpu, va, ctx, true)) return 0;
-  return (t_flags & (P2M_WRITABLE | P2M_HOOKED)) == P2M_WRITABLE ? t_host : 0;
+  if (load<u32>(cpu + CPU_WATCHED) || ctx == TLB_CTX_CHECKED) return false;
+  if (!canonical(va) || (<u32>va & 0xfff) + size > 4096 || translate(cpu, va, ctx, write)) return false;
+  return load<u64>(tlb_entry(cpu, ctx, va) + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) == (va & PAGE);
 }
 
 /** Carries out the store that the last mem_write or mem_rmw put off, if it did. */

@@ -14,6 +14,12 @@ export interface Expr {
   readonly args: readonly Expr[];
   /** Value of a constant (i32 and i64 as signed). */
   readonly constant?: bigint;
+  /** An i64 is known to be below 2 to this power. */
+  readonly bits?: number;
+  /** The bits of a floating-point number that is known not to be denormal. */
+  readonly plain?: boolean;
+  /** What lane 0 of a vector was set to; the other lanes are those of a register (its number), or 0. */
+  readonly lane0?: { readonly width: number; readonly value: Expr; readonly rest: number | 'zero' | undefined };
   /** Re-evaluating is free and always gives the same value: constants and locals that are set once. */
   readonly cheap?: boolean;
 }
@@ -147,6 +153,23 @@ function fold(op: IntBinary, type: 'i32' | 'i64', x: bigint, y: bigint): bigint 
   }
 }
 
+/** Number of low bits outside of which an i64 is known to be 0. */
+export function bitsOf(e: Expr): number {
+  if (e.constant !== undefined) return e.constant < 0n ? 64 : e.constant.toString(2).length;
+  return e.bits ?? 64;
+}
+const withBits = (e: Expr, bits: number): Expr => (bits < 64 ? { ...e, bits } : e);
+
+function resultBits(op: IntBinary, a: Expr, b: Expr): number {
+  if (op === 'and') return Math.min(bitsOf(a), bitsOf(b));
+  if (op === 'or' || op === 'xor') return Math.max(bitsOf(a), bitsOf(b));
+  if (op === 'add') return Math.max(bitsOf(a), bitsOf(b)) + 1;
+  const n = b.constant;
+  if (n === undefined || n < 0n || n > 63n) return op === 'shr_u' ? bitsOf(a) : 64;
+  if (op === 'shr_u') return Math.max(0, bitsOf(a) - Number(n));
+  return op === 'shl' ? bitsOf(a) + Number(n) : 64;
+}
+
 /** An integer operation on two operands of the same type. */
 export function binary(op: IntBinary, a: Expr, b: Expr): Expr {
   const type = a.type as 'i32' | 'i64';
@@ -154,7 +177,10 @@ export function binary(op: IntBinary, a: Expr, b: Expr): Expr {
     const value = fold(op, type, a.constant, b.constant);
     if (value !== undefined) return type === 'i64' ? i64Const(value) : i32Const(Number(BigInt.asIntN(32, value)));
   }
-  return identity(op, a, b) ?? inst(type, [INT_BINARY[op][type === 'i64' ? 0 : 1]], a, b);
+  const same = identity(op, a, b);
+  if (same) return same;
+  const e = inst(type, [INT_BINARY[op][type === 'i64' ? 0 : 1]], a, b);
+  return type === 'i64' ? withBits(e, resultBits(op, a, b)) : e;
 }
 export const add = (a: Expr, b: Expr): Expr => binary('add', a, b);
 export const sub = (a: Expr, b: Expr): Expr => binary('sub', a, b);
@@ -194,8 +220,10 @@ const isShortShift = (n: Expr): boolean => n.constant !== undefined && n.constan
 /** i32 to i64, zero-extended. */
 export function extendU(a: Expr): Expr {
   if (a.type === 'i64') return a;
-  return a.constant !== undefined ? i64Const(BigInt.asUintN(32, a.constant)) : inst('i64', [0xad], a);
+  if (a.constant !== undefined) return i64Const(BigInt.asUintN(32, a.constant));
+  return { ...inst('i64', [0xad], a), bits: isCompare(a) ? 1 : 32 };
 }
+const isCompare = (a: Expr): boolean => a.code.length === 1 && a.code[0]! >= 0x45 && a.code[0]! <= 0x66;
 /** Sign extension of the low 8, 16 or 32 bits of an i64. */
 export const signExtend = (bits: 8 | 16 | 32, a: Expr): Expr =>
   inst('i64', [bits === 8 ? 0xc2 : bits === 16 ? 0xc3 : 0xc4], a);
@@ -213,8 +241,12 @@ const LOADS: Readonly<Record<LoadOp, { type: ValType; code: readonly number[]; a
   v128: { type: 'v128', code: [0xfd, 0], align: 4 },
 };
 /** A load at `address + offset`; the alignment hint is 1 so that any address is as good as another. */
-export const load = (op: LoadOp, address: Expr, offset: number): Expr =>
-  inst(LOADS[op].type, [...LOADS[op].code, 0, ...uleb(offset)], address);
+export const load = (op: LoadOp, address: Expr, offset: number): Expr => {
+  const e = inst(LOADS[op].type, [...LOADS[op].code, 0, ...uleb(offset)], address);
+  const bits = LOADED_BITS[op];
+  return bits === undefined ? e : { ...e, bits };
+};
+const LOADED_BITS: Readonly<Partial<Record<LoadOp, number>>> = { i64_8u: 8, i64_16u: 16, i64_32u: 32 };
 
 export type StoreOp = 'i32' | 'i64' | 'v128' | 'i64_8' | 'i64_16' | 'i64_32' | 'i32_8' | 'i32_16';
 /** Opcode bytes of stores; the type is that of the stored value. */

@@ -16,6 +16,8 @@ export class FunctionBuilder {
   private readonly locals: ValType[] = [];
   private readonly code: number[] = [];
   private depth = 0;
+  /** Positions of conditional branches in the code that are hardly ever (0) or nearly always (1) taken. */
+  private hints: { at: number; likely: 0 | 1 }[] = [];
   private readonly module: ModuleBuilder;
 
   constructor(module: ModuleBuilder, name: string, type: FuncType) {
@@ -27,8 +29,11 @@ export class FunctionBuilder {
   /** Puts what `body` emits in front of everything emitted so far. `body` must not open labels that stay open. */
   prepend(body: () => void): void {
     const rest = this.code.splice(0);
+    const hints = this.hints.splice(0);
     body();
+    const shift = this.code.length;
     for (const b of rest) this.code.push(b);
+    this.hints.push(...hints.map((h) => ({ ...h, at: h.at + shift })));
   }
   param(i: number): Expr {
     return localGet(i, this.type.params[i]!);
@@ -51,7 +56,13 @@ export class FunctionBuilder {
     if (e.cheap) return e;
     const i = this.variable(e.type);
     this.setVariable(i, e);
-    return localGet(i, e.type);
+    const { bits, plain, lane0 } = e;
+    return {
+      ...localGet(i, e.type),
+      ...(bits !== undefined && { bits }),
+      ...(plain && { plain }),
+      ...(lane0 && { lane0 }),
+    };
   }
   store(op: StoreOp, address: Expr, offset: number, value: Expr): void {
     emitExpr(this.code, address);
@@ -63,8 +74,9 @@ export class FunctionBuilder {
     emitExpr(this.code, e);
     if (drop) this.code.push(0x1a);
   }
-  if(c: Expr, then: () => void, otherwise?: () => void): void {
+  if(c: Expr, then: () => void, otherwise?: () => void, likely?: 0 | 1): void {
     emitExpr(this.code, c);
+    if (likely !== undefined) this.hints.push({ at: this.code.length, likely });
     this.code.push(0x04, 0x40);
     this.nested(then);
     if (otherwise) {
@@ -91,8 +103,9 @@ export class FunctionBuilder {
   br(label: Label): void {
     this.code.push(0x0c, ...uleb(this.depth - label));
   }
-  brIf(label: Label, c: Expr): void {
+  brIf(label: Label, c: Expr, likely?: 0 | 1): void {
     emitExpr(this.code, c);
+    if (likely !== undefined) this.hints.push({ at: this.code.length, likely });
     this.code.push(0x0d, ...uleb(this.depth - label));
   }
   /** Branches to labels[index], or to `otherwise`. */
@@ -129,17 +142,30 @@ export class FunctionBuilder {
     this.code.push(0x11, ...uleb(this.module.typeIndex(type)), 0);
   }
 
+  /** `if` whose condition is hardly ever true: an engine keeps it out of the way of the rest. */
+  unlikely(c: Expr, then: () => void): void {
+    this.if(c, then, undefined, 0);
+  }
+
+  /** Branch hints, each as offset from the start of the locals' declaration and value (branch hinting proposal). */
+  branchHints(): number[][] {
+    const head = this.localDeclarations().length;
+    return this.hints.map((h) => [...uleb(head + h.at), 1, h.likely]);
+  }
   /** The encoded function (core specification 5.5.13). */
   body(): number[] {
+    const head = this.localDeclarations();
+    const size = head.length + this.code.length + 1;
+    return [...uleb(size), ...head, ...this.code, 0x0b];
+  }
+  private localDeclarations(): number[] {
     const runs: [number, ValType][] = [];
     for (const t of this.locals) {
       const last = runs.at(-1);
       if (last && last[1] === t) last[0]++;
       else runs.push([1, t]);
     }
-    const head = [...uleb(runs.length), ...runs.flatMap(([n, t]) => [...uleb(n), VAL_TYPE[t]])];
-    const size = head.length + this.code.length + 1;
-    return [...uleb(size), ...head, ...this.code, 0x0b];
+    return [...uleb(runs.length), ...runs.flatMap(([n, t]) => [...uleb(n), VAL_TYPE[t]])];
   }
 }
 
@@ -242,6 +268,7 @@ export class ModuleBuilder {
       section(3, vec(functionTypes)),
       section(7, vec(this.exports.map((n) => [...text(n), 0, ...index(n)]))),
       ...(elements.length > 0 ? [section(9, vec(elements))] : []),
+      this.hintSection(),
     ];
     const total = bodies.reduce((n, b) => n + b.length, 0);
     const count = uleb(bodies.length);
@@ -251,6 +278,15 @@ export class ModuleBuilder {
       [10, ...uleb(total + count.length), ...count],
     ];
     return join([...out, ...bodies, this.nameSection()]);
+  }
+
+  /** Custom section `metadata.code.branch_hint`, which engines that do not know it pass over. */
+  private hintSection(): number[] {
+    const hinted = this.functions.flatMap((f, i) => {
+      const hints = f.branchHints();
+      return hints.length > 0 ? [[...uleb(this.imports.length + i), ...vec(hints)]] : [];
+    });
+    return hinted.length > 0 ? section(0, [...text('metadata.code.branch_hint'), ...vec(hinted)]) : [];
   }
 
   /** Custom section `name` (core specification 7.4.1), so that profiles show handlers by name. */

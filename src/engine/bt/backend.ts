@@ -6,7 +6,7 @@
 import { ccOp, ccRecipe, condition, recipeCondition, recipeFlag } from '../../isa/flags.ts';
 import { HELPERS, type HelperSpec } from '../../isa/helpers.ts';
 import type { MemRef, OperandValue } from '../../isa/insn.ts';
-import { CPU, CPU_FIELDS, SEG, TLB } from '../../isa/layout.ts';
+import { CPU, CPU_FIELDS, RECENT, SEG, TLB } from '../../isa/layout.ts';
 import {
   type FaultName,
   FLAG_BIT,
@@ -38,7 +38,58 @@ const PAGE_MASK = -4096n;
 type FlagState =
   | { readonly kind: 'unknown' }
   | { readonly kind: 'recipe'; readonly op: number; readonly r: Expr; readonly x: Expr; readonly y: Expr }
+  /** At a loop's head: by this recipe if the variable `again` is not 0, else as for `unknown`. */
+  | {
+      readonly kind: 'again';
+      readonly again: number;
+      readonly op: number;
+      readonly r: Expr;
+      readonly x: Expr;
+      readonly y: Expr;
+    }
   | { readonly kind: 'bits'; readonly bits: Expr };
+
+/** Accesses that probably go to the same page have the same key: those off the same base register. */
+export function accessKey(m: MemRef): string {
+  if (m.ripRelative || m.base === undefined) return `page ${m.disp >> 12n}`;
+  return `base ${m.base}`;
+}
+export const STACK_KEY = 'base 4';
+const baseOf = (key: string): number | undefined => (key.startsWith('base ') ? Number(key.slice(5)) : undefined);
+
+/** Is it worth keeping the page of a key: for loads, for stores? */
+export interface PageUse {
+  readonly read: boolean;
+  readonly write: boolean;
+}
+
+/** What is known about a register's value at this point. */
+interface Known {
+  /** Number of low bits outside of which it is 0. */
+  readonly bits: number;
+  /** A local that is never written again and holds the value; and one for the low byte. */
+  readonly value?: Expr | undefined;
+  readonly low8?: Expr | undefined;
+}
+const NOTHING: Known = { bits: 64 };
+
+type Lane0 = NonNullable<Expr['lane0']>;
+
+/** What is known at a point of the code and holds only on the path to it. */
+export interface Knowledge {
+  readonly flags: FlagState;
+  readonly gprs: readonly Known[];
+  /** What lane 0 of an XMM register was set to. */
+  readonly lanes: ReadonlyMap<number, Lane0>;
+}
+
+/** CMP, or TEST, of a register with another (its number) or a constant, cut to `w` bits. */
+export interface LoopComparison {
+  readonly test: boolean;
+  readonly w: 32 | 64;
+  readonly x: number;
+  readonly y: number | bigint;
+}
 
 /** What the region's emitter does for an instruction that leaves the straight line. */
 export interface RegionControl {
@@ -61,29 +112,38 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
   long = false;
   /** The instruction being translated has left: nothing follows. */
   left = false;
-  flagState: FlagState = { kind: 'unknown' };
+  private flagState: FlagState = { kind: 'unknown' };
+  private known: Known[] = new Array(16).fill(NOTHING);
+  /** Lane 0 of XMM registers where it is not in the register's local yet. */
+  private lanes = new Map<number, Lane0>();
+  /** Counts the writes to each register: what an arm of a condition has changed is not known behind it. */
+  private readonly versions: number[] = new Array(16).fill(0);
   private readonly cpu: Expr;
   private readonly control: RegionControl;
+  private readonly pagesKept: ReadonlyMap<string, PageUse>;
   private readonly gprs: (number | undefined)[] = new Array(16).fill(undefined);
   private readonly xmms: (number | undefined)[] = new Array(16).fill(undefined);
   private readonly gprWritten = new Set<number>();
   private readonly xmmWritten = new Set<number>();
   private readonly bases = new Map<number, number>();
   private cc: { op: number; r: number; x: number; y: number } | undefined;
+  private readonly recent = new Map<string, number>();
   private tlb: number | undefined;
   private pageBase: number | undefined;
   private float: FloatState | undefined;
-  /** The last helper call of the current instruction was in line: its fault is in a local. */
-  private faultIsLocal = false;
+  /** The last helper call of the current instruction was in line and has left if there was a fault. */
+  private faultsLeft = false;
   private current!: RegionInsn;
   private mem: Operand | undefined;
   private address: Expr | undefined;
   private rmwHost: Expr | undefined;
 
-  constructor(f: FunctionBuilder, control: RegionControl) {
+  /** `pagesKept`: keys (see accessKey) whose page is worth remembering. */
+  constructor(f: FunctionBuilder, control: RegionControl, pagesKept: ReadonlyMap<string, PageUse>) {
     super(f);
     this.cpu = f.param(0);
     this.control = control;
+    this.pagesKept = pagesKept;
   }
 
   /** Turns to the next instruction. */
@@ -98,7 +158,23 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     this.mem = insn.mem ? memoryOperand(insn.row) : undefined;
     this.address = undefined;
     this.rmwHost = undefined;
-    this.faultIsLocal = false;
+    this.faultsLeft = false;
+  }
+
+  /** What is known here, to be returned to when another path is written. */
+  get knowledge(): Knowledge {
+    return { flags: this.flagState, gprs: [...this.known], lanes: new Map(this.lanes) };
+  }
+  set knowledge(k: Knowledge) {
+    this.flagState = k.flags;
+    this.known = [...k.gprs];
+    this.lanes = new Map(k.lanes);
+  }
+  /** Paths come together here: registers are in their locals, flags in theirs. */
+  forget(): void {
+    this.flagState = { kind: 'unknown' };
+    this.known.fill(NOTHING);
+    this.lanes.clear();
   }
 
   // --- the region's frame ----------------------------------------------------------------------------------
@@ -142,6 +218,11 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     if (this.tlb !== undefined) f.setVariable(this.tlb, x.load('i32', cpu, CPU.tlb_ptr!));
     if (this.pageBase !== undefined) f.setVariable(this.pageBase, x.load('i64', cpu, CPU.page_base!));
     if (this.float) f.setVariable(this.float.quiet, isQuiet(cpu));
+    for (const [key, at] of this.recent) {
+      const use = this.pagesKept.get(key)!;
+      if (use.read) f.store('i64', cpu, at + TLB.TAG_READ, x.i64Const(BigInt(RECENT.NO_PAGE)));
+      if (use.write) f.store('i64', cpu, at + TLB.TAG_WRITE, x.i64Const(BigInt(RECENT.NO_PAGE)));
+    }
     for (const [seg, v] of this.bases) f.setVariable(v, x.load('i64', cpu, CPU.seg_base! + seg * 8));
   }
   /** Stores what the region may have written. */
@@ -196,8 +277,7 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     if (v.cls === 'xmm') return this.xmm(v.n);
     if (v.cls === 'mm') return this.f.let(x.load('i64', this.cpu, CPU.fpr! + v.n * 16));
     if (v.cls === 'seg') return this.field('seg_sel', v.n);
-    if (v.high)
-      return this.f.let(x.and(x.binary('shr_u', this.f.get(this.gprVar(v.n)), x.i64Const(8n)), x.i64Const(0xffn)));
+    if (v.high) return this.f.let(x.and(x.binary('shr_u', this.gpr(v.n), x.i64Const(8n)), x.i64Const(0xffn)));
     return this.reg(width as Width, v.n);
   }
   set(n: number, value: Expr): void {
@@ -211,30 +291,83 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     } else if (v.high) this.insert(v.n, 8, 8, value);
     else this.setReg(this.width(n) as Width, v.n, value);
   }
+  /** The whole register, in a local that stays as it is. */
+  private gpr(r: number): Expr {
+    const known = this.known[r]!;
+    if (known.value) return known.value;
+    const value = { ...this.f.let(this.f.get(this.gprVar(r))), bits: known.bits };
+    this.known[r] = { ...known, value };
+    return value;
+  }
+  private noteWrite(r: number): void {
+    this.gprWritten.add(r);
+    this.versions[r]!++;
+  }
   reg(w: Width, r: number): Expr {
-    return this.f.let(this.zext(w, this.f.get(this.gprVar(r))));
+    const low8 = w === 8 ? this.known[r]!.low8 : undefined;
+    return low8 ?? this.f.let(this.zext(w, this.gpr(r)));
   }
   setReg(w: Width, r: number, v: Expr): void {
     if (w < 32) this.insert(r, 0, w, v);
     else {
-      this.gprWritten.add(r);
-      this.f.setVariable(this.gprVar(r), w === 32 ? this.zext(32, v) : i64(v));
+      this.noteWrite(r);
+      const value = this.f.let(w === 32 ? this.zext(32, i64(v)) : i64(v));
+      this.f.setVariable(this.gprVar(r), value);
+      this.known[r] = { bits: x.bitsOf(value), value };
     }
   }
   /** Replaces `w` bits at `shift` of a register (SDM vol.1 3.4.1.1: 8- and 16-bit writes keep the rest). */
   private insert(r: number, shift: number, w: number, v: Expr): void {
     const local = this.gprVar(r);
-    this.gprWritten.add(r);
-    const kept = x.and(this.f.get(local), x.i64Const(~(ones(w) << BigInt(shift))));
-    const value = x.and(i64(v), x.i64Const(ones(w)));
+    this.noteWrite(r);
+    const { bits } = this.known[r]!;
+    const kept = x.and(this.gpr(r), x.i64Const(~(ones(w) << BigInt(shift))));
+    const value = this.f.let(x.bitsOf(i64(v)) <= w ? i64(v) : x.and(i64(v), x.i64Const(ones(w))));
     this.f.setVariable(local, x.or(kept, x.binary('shl', value, x.i64Const(BigInt(shift)))));
+    this.known[r] = { bits: Math.max(bits, 16), low8: w === 8 && shift === 0 ? value : undefined };
   }
+  /**
+   * The vector of a register. If only lane 0 was written, that is put into it here, in a tree that is worth something
+   * only before the register's next write: rows read their operands first.
+   */
   xmm(r: number): Expr {
-    return this.f.let(this.f.get(this.xmmVar(r)));
+    const lane = this.lanes.get(r);
+    const local = this.f.get(this.xmmVar(r));
+    if (!lane) return { ...this.f.let(local), lane0: { width: 0, value: local, rest: r } };
+    return {
+      ...super.withLane(lane.width as Width, lane.rest === 'zero' ? this.vk(0n) : local, 0, lane.value),
+      lane0: lane,
+    };
   }
   setXmm(r: number, v: Expr): void {
+    const { lane0 } = v;
+    const old = this.lanes.get(r);
+    if (lane0 && lane0.width > 0 && (lane0.rest === 'zero' || lane0.rest === r)) {
+      if (lane0.rest === r && old && old.width > lane0.width) this.settleLane(r, old);
+      const rest = lane0.rest === r && old?.rest === 'zero' && old.width <= lane0.width ? 'zero' : lane0.rest;
+      this.lanes.set(r, { ...lane0, rest });
+      return;
+    }
     this.xmmWritten.add(r);
     this.f.setVariable(this.xmmVar(r), v);
+    this.lanes.delete(r);
+  }
+  private settleLane(r: number, lane: Lane0): void {
+    this.xmmWritten.add(r);
+    const local = this.f.get(this.xmmVar(r));
+    const rest = lane.rest === 'zero' ? this.vk(0n) : local;
+    this.f.setVariable(this.xmmVar(r), super.withLane(lane.width as Width, rest, 0, lane.value));
+  }
+  override lane(w: Width, v: Expr, i: number): Expr {
+    return i === 0 && v.lane0?.width === w ? v.lane0.value : super.lane(w, v, i);
+  }
+  override withLane(w: Width, v: Expr, i: number, value: Expr): Expr {
+    if (i !== 0) return super.withLane(w, v, i, value);
+    const named = this.f.let(value);
+    const zero = v.code[0] === 0xfd && v.code[1] === 12 && v.code.slice(2).every((b) => b === 0);
+    // A narrower lane leaves a part of the wider one.
+    const known = v.lane0 && v.lane0.width <= w ? v.lane0.rest : undefined;
+    return { ...super.withLane(w, v, 0, named), lane0: { width: w, value: named, rest: zero ? 'zero' : known } };
   }
 
   // --- addresses and memory --------------------------------------------------------------------------------
@@ -253,11 +386,11 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     const disp = x.i64Const(m.disp + popped + (m.ripRelative ? BigInt(at + insn.length) : 0n));
     let sum = disp;
     if (m.index !== undefined) {
-      const index = x.binary('shl', this.f.get(this.gprVar(m.index)), x.i64Const(BigInt(m.scale)));
+      const index = x.binary('shl', this.gpr(m.index), x.i64Const(BigInt(m.scale)));
       sum = x.add(index, sum);
     }
     if (m.ripRelative) sum = x.add(this.page(), sum);
-    else if (m.base !== undefined) sum = x.add(this.f.get(this.gprVar(m.base)), sum);
+    else if (m.base !== undefined) sum = x.add(this.gpr(m.base), sum);
     return this.asize === 32 ? this.zext(32, sum) : sum;
   }
   private toLinear(seg: number, offset: Expr): Expr {
@@ -291,36 +424,71 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     const number = seg === 'insn' ? this.current.insn.seg : SEG[seg];
     return this.f.let(this.toLinear(number, i64(offset)));
   }
-  /** Host address of a linear range: TLB hit inline, a fill, or out of the region. */
-  private host(va: Expr, bytes: number, write: boolean): Expr {
+  /**
+   * Host address of a linear range in RAM. The TLB's entry is looked up here; on a miss the runtime fills it, or the
+   * region is left. Where an access is likely to be to the same page again (`key`), that page's tag and addend are kept
+   * in locals, and an aligned access looks there first.
+   */
+  private host(va: Expr, bytes: number, write: boolean, key?: string): Expr {
+    const { f } = this;
+    // An alignment that is no power of two says nothing about crossing a page.
+    const recent = key === undefined || (bytes & (bytes - 1)) !== 0 ? undefined : this.recentEntry(key);
+    if (recent === undefined) return x.add(x.wrap(va), x.load('i32', this.tlbEntry(va, bytes, write), TLB.ADDEND));
+    const { cpu } = this;
+    const aligned = x.and(va, x.i64Const(PAGE_MASK | BigInt(bytes - 1)));
+    const tag = x.load('i64', cpu, recent + (write ? TLB.TAG_WRITE : TLB.TAG_READ));
+    f.unlikely(x.compare('ne', tag, aligned), () => this.noteRecent(recent, this.tlbEntry(va, bytes, write), va));
+    return x.add(x.wrap(va), x.load('i32', cpu, recent + TLB.ADDEND));
+  }
+  /** Copies a TLB entry that holds the page of `va`, for loads, stores or both. */
+  private noteRecent(recent: number, entry: Expr, va: Expr): void {
     const { f, cpu } = this;
-    const slot = x.and(x.wrap(x.binary('shr_u', va, x.i64Const(7n))), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
+    const page = f.let(x.and(va, x.i64Const(PAGE_MASK)));
+    for (const at of [TLB.TAG_READ, TLB.TAG_WRITE]) {
+      const holds = x.compare('eq', x.load('i64', entry, at), page);
+      f.store('i64', cpu, recent + at, x.inst('i64', [0x1b], page, x.i64Const(BigInt(RECENT.NO_PAGE)), holds));
+    }
+    f.store('i32', cpu, recent + TLB.ADDEND, x.load('i32', entry, TLB.ADDEND));
+  }
+  /** The TLB entry that a range hits. */
+  private tlbEntry(va: Expr, bytes: number, write: boolean): Expr {
+    const { f, cpu } = this;
+    const slot = x.and(x.binary('shr_u', x.wrap(va), x.i32Const(7)), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
     const entry = f.let(x.add(this.tlbBase(), slot));
     const tag = x.load('i64', entry, write ? TLB.TAG_WRITE : TLB.TAG_READ);
     const last = bytes === 1 ? va : x.add(va, x.i64Const(BigInt(bytes - 1)));
-    const at = f.variable('i32');
-    f.if(
-      x.compare('eq', tag, x.and(last, x.i64Const(PAGE_MASK))),
-      () => f.setVariable(at, x.add(x.wrap(va), x.load('i32', entry, TLB.ADDEND))),
-      () => {
-        f.setVariable(at, f.call(write ? 'ram_write' : 'ram_read', cpu, va, x.i32Const(bytes)));
-        f.if(x.eqz(f.get(at)), () => this.leave());
-      },
-    );
-    return f.get(at);
+    f.unlikely(x.compare('ne', tag, x.and(last, x.i64Const(PAGE_MASK))), () => {
+      const filled = f.call('ram_fill', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0));
+      f.unlikely(x.eqz(filled), () => this.leave());
+    });
+    return entry;
+  }
+  /** Offset from `cpu` of the entry for accesses of a kind, if their page is kept. */
+  private recentEntry(key: string): number | undefined {
+    if (!this.pagesKept.has(key)) return undefined;
+    let at = this.recent.get(key);
+    if (at === undefined) {
+      const base = baseOf(key);
+      const others = [...this.recent.keys()].filter((k) => baseOf(k) === undefined).length;
+      const index = base ?? RECENT.BASES + others;
+      if (index >= RECENT.ENTRIES) return undefined;
+      at = CPU.recent! + index * RECENT.ENTRY_SIZE;
+      this.recent.set(key, at);
+    }
+    return at;
   }
   private leave(): void {
     this.control.leaveAt(this.current);
   }
   private checkAlignment(va: Expr, width: MemWidth): void {
     if (!this.current.insn.row.aligned || width < 128) return;
-    this.f.if(x.wrap(x.and(va, x.i64Const(BigInt(width / 8 - 1)))), () => this.leave());
+    this.f.unlikely(x.wrap(x.and(va, x.i64Const(BigInt(width / 8 - 1)))), () => this.leave());
   }
   private loadOperand(n: number): Expr {
     const width = this.width(n);
     const va = this.operandAddress();
     this.checkAlignment(va, width);
-    const host = this.host(va, width / 8, this.operand(n).write);
+    const host = this.f.let(this.host(va, width / 8, this.operand(n).write, accessKey(this.current.insn.mem!)));
     if (this.operand(n).write) this.rmwHost = host;
     return this.f.let(x.load(width === 128 ? 'v128' : LOAD[width as Width], host, 0));
   }
@@ -329,7 +497,9 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     const value = this.f.let(v.type === 'i32' ? i64(v) : v);
     const va = this.operandAddress();
     this.checkAlignment(va, width);
-    const host = (this.operand(n).read ? this.rmwHost : undefined) ?? this.host(va, width / 8, true);
+    const host =
+      (this.operand(n).read ? this.rmwHost : undefined) ??
+      this.host(va, width / 8, true, accessKey(this.current.insn.mem!));
     this.f.store(value.type === 'v128' ? 'v128' : STORE[width as Width], host, 0, value);
   }
   private implicit(seg: SegRef, offset: Expr): Expr {
@@ -338,15 +508,22 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     return this.f.let(this.toLinear(number, this.long ? at : this.zext(32, at)));
   }
   load(w: Width, seg: SegRef, offset: Expr): Expr {
-    return this.f.let(x.load(LOAD[w], this.host(this.implicit(seg, offset), w / 8, false), 0));
+    return this.f.let(
+      x.load(LOAD[w], this.host(this.implicit(seg, offset), w / 8, false, seg === 'ss' ? STACK_KEY : undefined), 0),
+    );
   }
   store(w: Width, seg: SegRef, offset: Expr, v: Expr): void {
     const value = this.f.let(i64(v));
-    this.f.store(STORE[w], this.host(this.implicit(seg, offset), w / 8, true), 0, value);
+    this.f.store(
+      STORE[w],
+      this.host(this.implicit(seg, offset), w / 8, true, seg === 'ss' ? STACK_KEY : undefined),
+      0,
+      value,
+    );
   }
   // --- fields and flags ------------------------------------------------------------------------------------
   field(name: string, index = 0): Expr {
-    if (name === 'sse_fault' && this.faultIsLocal && this.float) return this.f.get(this.float.fault);
+    if (name === 'sse_fault' && this.faultsLeft) return x.i64Const(0n);
     const f = FIELD_BY_NAME.get(name)!;
     return this.f.let(x.load(LOAD[(f.stride * 8) as Width], this.cpu, f.offset + index * f.stride));
   }
@@ -354,21 +531,63 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     const f = FIELD_BY_NAME.get(name)!;
     this.f.store(STORE[(f.stride * 8) as Width], this.cpu, f.offset + index * f.stride, i64(v));
     if (name === 'mxcsr') {
-      this.float ??= { quiet: this.f.variable('i32'), fault: this.f.variable('i32') };
-      this.f.setVariable(this.float.quiet, isQuiet(this.cpu));
+      this.f.setVariable(this.floatState().quiet, isQuiet(this.cpu));
     }
   }
   flags(recipe: string, w: Width, v: { r: Expr; x?: Expr; y?: Expr }): void {
+    const zero = x.i64Const(0n);
+    // What x and y are is worked out only where flags are read or have to be exact.
+    this.flagState = {
+      kind: 'recipe',
+      op: ccOp(recipe, w),
+      r: this.f.let(i64(v.r)),
+      x: i64(v.x ?? zero),
+      y: i64(v.y ?? zero),
+    };
+  }
+  /** Puts what is known into the locals: on the way out, or where paths come together; `flags`: flags too. */
+  settle(flags = true): void {
+    for (const [r, lane] of this.lanes) this.settleLane(r, lane);
+    if (flags) this.settleFlags();
+  }
+  private settleFlags(): void {
+    const { f } = this;
+    const state = this.flagState;
+    if (state.kind === 'unknown') return;
+    const cc = this.ccVars();
+    if (state.kind === 'again') {
+      f.if(f.get(state.again), () => this.setCc(state));
+      return;
+    }
+    if (state.kind === 'bits') {
+      f.setVariable(cc.op, x.i32Const(0));
+      f.setVariable(cc.x, state.bits);
+      return;
+    }
+    this.setCc(state);
+  }
+  private setCc(state: { op: number; r: Expr; x: Expr; y: Expr }): void {
     const { f } = this;
     const cc = this.ccVars();
+    f.setVariable(cc.op, x.i32Const(state.op));
+    f.setVariable(cc.r, state.r);
+    f.setVariable(cc.x, state.x);
+    f.setVariable(cc.y, state.y);
+  }
+  /** The flags at a loop's head, where they are those of the same comparison each time it comes round. */
+  atLoopHead(again: number, c: LoopComparison): void {
+    const [a, b] = [this.reg(c.w, c.x), typeof c.y === 'number' ? this.reg(c.w, c.y) : x.i64Const(c.y)];
     const zero = x.i64Const(0n);
-    const op = ccOp(recipe, w);
-    const [r, vx, vy] = [f.let(i64(v.r)), f.let(i64(v.x ?? zero)), f.let(i64(v.y ?? zero))];
-    f.setVariable(cc.op, x.i32Const(op));
-    f.setVariable(cc.r, r);
-    f.setVariable(cc.x, vx);
-    f.setVariable(cc.y, vy);
-    this.flagState = { kind: 'recipe', op, r, x: vx, y: vy };
+    const [r, vx, vy] = c.test ? [this.and(a, b), zero, zero] : [this.zext(c.w, this.sub(a, b)), a, b];
+    this.flagState = { kind: 'again', again, op: ccOp(c.test ? 'logic' : 'sub', c.w), r, x: vx, y: vy };
+  }
+  /** The flags are going to be read. */
+  private readFlags(): FlagState {
+    if (this.flagState.kind === 'again') {
+      this.settleFlags();
+      this.flagState = { kind: 'unknown' };
+    }
+    return this.flagState;
   }
   private flagOf(state: FlagState, flag: Flag): Expr {
     if (state.kind === 'bits')
@@ -382,10 +601,11 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     return this.f.call(`flag_${flag}`, this.cpu);
   }
   flag(flag: Flag): Expr {
-    return this.f.let(this.flagOf(this.flagState, flag));
+    const value = this.flagOf(this.readFlags(), flag);
+    return this.flagState.kind === 'unknown' ? this.f.let(value) : value;
   }
   cond(cc: number): Expr {
-    const state = this.flagState;
+    const state = this.readFlags();
     if (state.kind === 'recipe') {
       const { recipe, w } = ccRecipe(state.op)!;
       return this.f.let(recipeCondition(this, recipe, w, state.r, state.x, state.y, cc));
@@ -404,9 +624,9 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
   /** The flags as EFLAGS bits but one. */
   private arithExcept(flag: Flag | undefined): Expr {
     const keep = x.i64Const(~(flag ? 1n << BigInt(FLAG_BIT[flag]) : 0n));
-    const state = this.flagState;
+    const state = this.readFlags();
     if (state.kind === 'bits') return x.and(state.bits, keep);
-    if (state.kind === 'unknown') {
+    if (state.kind === 'unknown' || state.kind === 'again') {
       this.ccVars();
       this.storeFlags();
       this.f.run(this.f.call('explicit', this.cpu));
@@ -421,30 +641,42 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     return this.f.let(this.arithExcept(undefined));
   }
   setArith(v: Expr): void {
-    const cc = this.ccVars();
-    const bits = this.f.let(i64(v));
-    this.f.setVariable(cc.op, x.i32Const(0));
-    this.f.setVariable(cc.x, bits);
-    this.flagState = { kind: 'bits', bits };
+    this.flagState = { kind: 'bits', bits: this.f.let(i64(v)) };
   }
 
   // --- control ---------------------------------------------------------------------------------------------
   if(c: Expr, then: () => void, otherwise?: () => void): void {
-    const before = this.flagState;
+    if (c.constant !== undefined) {
+      (c.constant === 0n ? otherwise : then)?.();
+      return;
+    }
+    for (const [r, lane] of this.lanes) this.settleLane(r, lane);
+    this.lanes.clear();
+    const before = this.knowledge;
     const wasLeft = this.left;
+    const condition = this.truth(c);
+    const versions = [...this.versions];
     let changed = false;
-    const arm = (body: () => void) => (): void => {
-      this.flagState = before;
-      body();
-      changed ||= this.flagState !== before;
+    const arm = (body: (() => void) | undefined, last: boolean) => (): void => {
+      this.knowledge = before;
+      body?.();
+      changed ||= this.flagState !== before.flags;
+      for (const [r, lane] of this.lanes) this.settleLane(r, lane);
+      // What the other arm will do is not known yet.
+      if (changed || (!last && otherwise)) this.settleFlags();
     };
-    this.f.if(this.truth(c), arm(then), otherwise ? arm(otherwise) : undefined);
-    this.flagState = changed ? { kind: 'unknown' } : before;
+    this.f.if(condition, arm(then, false), arm(otherwise, true));
+    this.knowledge = before;
+    if (changed) this.flagState = { kind: 'unknown' };
+    versions.forEach((v, r) => {
+      if (v !== this.versions[r]) this.known[r] = NOTHING;
+    });
+    this.lanes.clear();
     this.left = wasLeft;
   }
   fault(c: Expr, _name: FaultName, _error?: Expr): void {
     if (c.constant === 0n) return;
-    this.f.if(this.truth(c), () => this.leave());
+    this.f.unlikely(this.truth(c), () => this.leave());
   }
   nextRip(): Expr {
     const { insn, at } = this.current;
@@ -475,9 +707,12 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     const spec = HELPER_BY_NAME.get(name)!;
     const converted = args.map((a, i) => (spec.params[i] === 'i' ? x.wrap(a) : spec.params[i] === 'l' ? i64(a) : a));
     if (!hasInlineFloat(name)) return this.f.call(name, this.cpu, ...converted);
-    this.float ??= { quiet: this.f.variable('i32'), fault: this.f.variable('i32') };
-    this.faultIsLocal = true;
-    return inlineFloat(this.f, this.cpu, name, converted, this.float);
+    this.faultsLeft = true;
+    return inlineFloat(this.f, this.cpu, name, converted, this.floatState());
+  }
+  private floatState(): FloatState {
+    this.float ??= { quiet: this.f.variable('i32'), leaveIf: (c) => this.f.unlikely(c, () => this.leave()) };
+    return this.float;
   }
   call(name: string, ...args: Expr[]): Expr {
     const e = this.helper(name, args);
@@ -486,6 +721,6 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     return x.i64Const(0n);
   }
   check(name: string, ...args: Expr[]): void {
-    this.f.if(this.helper(name, args), () => this.leave());
+    this.f.unlikely(this.helper(name, args), () => this.leave());
   }
 }

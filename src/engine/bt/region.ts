@@ -11,8 +11,10 @@ import type { Ops } from '../../isa/ops.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
 import { HANDLER } from '../interp/backend.ts';
-import { RegionOps } from './backend.ts';
+import { accessKey, type LoopComparison, type PageUse, RegionOps, STACK_KEY } from './backend.ts';
 import { type Block, type Cfg, RETURN_NODE, type RegionInsn, returnSites, successors } from './cfg.ts';
+import { blocksNeedingFlags } from './liveness.ts';
+import { rowUse } from './rowuse.ts';
 import { type Structure, structure } from './structure.ts';
 
 type Expr = x.Expr;
@@ -32,8 +34,11 @@ export class RegionWriter {
   private readonly joins: JoinRecords;
   private readonly s: Structure;
   private readonly sites: readonly number[];
+  private readonly needFlags: ReadonlySet<number>;
   private readonly labels = new Map<number, Label>();
   private readonly loops = new Map<number, Label>();
+  /** Loops (nodes) whose flags are those of their comparison: variables that say whether it was carried out. */
+  private readonly again = new Map<number, number>();
   private exit: Label = 0;
   private readonly budget: number;
   private readonly exitHandler: number;
@@ -49,13 +54,15 @@ export class RegionWriter {
     this.f = m.define(name, HANDLER);
     this.cfg = cfg;
     this.joins = joins;
-    this.ops = new RegionOps(this.f, {
-      leaveAt: (i) => this.leaveAt(i),
-      branch: () => this.branchTaken(),
-      jump: (rip) => this.jump(rip),
-    });
     this.sites = returnSites(cfg);
     this.s = structure(cfg.entry, (k) => this.successorsOf(k));
+    const control = {
+      leaveAt: (i: RegionInsn): void => this.leaveAt(i),
+      branch: (): void => this.branchTaken(),
+      jump: (rip: Expr): void => this.jump(rip),
+    };
+    this.ops = new RegionOps(this.f, control, pagesKept(cfg, this.s));
+    this.needFlags = blocksNeedingFlags(cfg, this.sites, (from, to) => this.goesBack(from, to));
     const { f } = this;
     this.budget = f.variable('i32');
     this.exitHandler = f.variable('i32');
@@ -67,6 +74,11 @@ export class RegionWriter {
   private successorsOf(key: number): readonly number[] {
     if (key === RETURN_NODE) return this.sites;
     return successors(this.cfg, this.cfg.blocks.get(key)!, this.sites);
+  }
+
+  /** An edge that leaves the region when the budget is used up, or always. */
+  private goesBack(from: number, to: number): boolean {
+    return this.s.index.get(to)! <= this.s.index.get(from)!;
   }
 
   /** Emits the whole function. */
@@ -112,7 +124,7 @@ export class RegionWriter {
       x.and(x.eqz(bases), x.compare('eq', used, x.i32Const(-1))),
       x.compare('eq', writable, x.i32Const(ATTR.WRITABLE | ATTR.P)),
     );
-    this.f.if(x.eqz(flat), () => this.leaveBefore(first, 0));
+    this.f.unlikely(x.eqz(flat), () => this.leaveBefore(first, 0));
   }
   private usesSegment(seg: number): boolean {
     for (const b of this.cfg.blocks.values()) {
@@ -129,9 +141,16 @@ export class RegionWriter {
       this.within(n, merges);
       return;
     }
+    const comparison = this.loopComparison(n);
+    const again = comparison && this.f.variable('i32');
+    if (again !== undefined) {
+      this.f.setVariable(again, x.i32Const(0));
+      this.again.set(n, again);
+    }
     this.f.loop((label) => {
       this.loops.set(n, label);
-      this.ops.flagState = { kind: 'unknown' };
+      this.ops.forget();
+      if (again !== undefined) this.ops.atLoopHead(again, comparison!);
       this.within(n, merges);
     });
     this.f.unreachable();
@@ -143,13 +162,11 @@ export class RegionWriter {
       return;
     }
     const outer = merges.at(-1)!;
-    const state = this.ops.flagState;
     this.f.block((label) => {
       this.labels.set(outer, label);
-      this.ops.flagState = state;
       this.within(n, merges.slice(0, -1));
     });
-    this.ops.flagState = { kind: 'unknown' };
+    this.ops.forget();
     this.tree(outer);
   }
   private nodeCode(n: number): void {
@@ -171,17 +188,43 @@ export class RegionWriter {
       return;
     }
     const label = this.labels.get(to);
-    if (this.s.isMerge[to] && label !== undefined) this.f.br(label);
-    else this.inline(to);
+    if (this.s.isMerge[to] && label !== undefined) {
+      this.settleFor(target);
+      this.f.br(label);
+    } else this.inline(to);
   }
   /** A loop goes round, unless the budget is used up. */
   private goBack(to: number, target: number): void {
     const { f } = this;
     if (target !== RETURN_NODE) {
       const first = this.firstInsn(target);
-      if (first) f.if(x.compare('lt_s', f.get(this.budget), x.i32Const(0)), () => this.leaveBefore(first, 0));
+      if (first) f.unlikely(x.compare('lt_s', f.get(this.budget), x.i32Const(0)), () => this.leaveBefore(first, 0));
+    }
+    const again = this.again.get(to);
+    if (again === undefined) this.settleFor(target);
+    else {
+      this.ops.settle(false);
+      f.setVariable(again, x.i32Const(1));
     }
     f.br(this.loops.get(to)!);
+  }
+  /** The comparison that all ends of a loop have before they go back to its head, where flags are needed. */
+  private loopComparison(n: number): LoopComparison | undefined {
+    const head = this.s.order[n]!;
+    if (!this.needFlags.has(head)) return undefined;
+    let common: LoopComparison | undefined;
+    for (const [from, key] of this.s.order.entries()) {
+      if (from < n || !this.successorsOf(key).includes(head)) continue;
+      const c = key === RETURN_NODE ? undefined : lastComparison(this.cfg.blocks.get(key)!);
+      if (!c || (common && (c.test !== common.test || c.w !== common.w || c.x !== common.x || c.y !== common.y))) {
+        return undefined;
+      }
+      common = c;
+    }
+    return common;
+  }
+  private settleFor(target: number): void {
+    this.ops.settle(this.needFlags.has(target));
   }
   private firstInsn(target: number): RegionInsn | undefined {
     const b = this.cfg.blocks.get(target)!;
@@ -189,9 +232,11 @@ export class RegionWriter {
   }
   /** Writes a node in place, as its only way in is from here; then turns back to the current one. */
   private inline(to: number): void {
-    const saved = [this.node, this.block, this.done, this.ops.flagState] as const;
+    const saved = [this.node, this.block, this.done, this.ops.knowledge] as const;
+    // A loop's head is come to from its end too.
+    if (this.s.isLoop[to]) this.settleFor(this.s.order[to]!);
     this.tree(to);
-    [this.node, this.block, this.done, this.ops.flagState] = saved;
+    [this.node, this.block, this.done, this.ops.knowledge] = saved;
   }
 
   // --- blocks ----------------------------------------------------------------------------------------------
@@ -226,13 +271,13 @@ export class RegionWriter {
   private checkUnit(i: RegionInsn): void {
     const { unit } = i.insn.row;
     if (unit !== 'x87' && unit !== 'mmx') return;
-    this.f.if(x.load('i32', this.f.param(0), CPU.fpu_trap!), () => this.leaveAt(i));
+    this.f.unlikely(x.load('i32', this.f.param(0), CPU.fpu_trap!), () => this.leaveAt(i));
   }
   private guardUnits(): void {
     const uses = [...this.cfg.blocks.values()].some((b) => b.insns.some((i) => i.insn.row.unit === 'sse'));
     if (!uses) return;
     const first = this.firstInsn(this.cfg.entry)!;
-    this.f.if(x.load('i32', this.f.param(0), CPU.sse_trap!), () => this.leaveBefore(first, 0));
+    this.f.unlikely(x.load('i32', this.f.param(0), CPU.sse_trap!), () => this.leaveBefore(first, 0));
   }
 
   private branchTaken(): void {
@@ -268,6 +313,7 @@ export class RegionWriter {
   /** Lets the interpreter go on at an instruction; `unspent` instructions of the block were not carried out. */
   private leaveBefore(i: RegionInsn, unspent: number): void {
     const { f } = this;
+    this.ops.settle();
     const back = unspent + i.count;
     if (back !== 0) f.setVariable(this.budget, x.add(f.get(this.budget), x.i32Const(back)));
     f.setVariable(this.exitHandler, x.i32Const(i.handler));
@@ -276,14 +322,50 @@ export class RegionWriter {
   }
   private leaveToRip(rip: Expr): void {
     const { f } = this;
+    this.ops.settle();
     f.setVariable(this.exitRip, rip);
     f.setVariable(this.exitHandler, x.i32Const(0));
     f.br(this.exit);
   }
   private leaveTo(target: number): void {
     const { f } = this;
+    this.ops.settle();
     f.setVariable(this.exitHandler, x.i32Const(this.joins.joinHandler));
     f.setVariable(this.exitRecord, x.i32Const(this.joins.join(target)));
     f.br(this.exit);
   }
+}
+
+/** Fewest accesses of a kind for which the page is kept where they are not in a loop. */
+const KEPT_FROM = 3;
+
+/** The pages worth keeping: of accesses in loops, and of those there are several of. */
+function pagesKept(cfg: Cfg, s: Structure): ReadonlyMap<string, PageUse> {
+  const found = new Map<string, { read: boolean; write: boolean; count: number }>();
+  s.order.forEach((key, n) => {
+    const weight = s.inLoop[n] ? KEPT_FROM : 1;
+    for (const { insn } of cfg.blocks.get(key)?.insns ?? []) {
+      const note = (k: string, read: boolean, write: boolean): void => {
+        const old = found.get(k) ?? { read: false, write: false, count: 0 };
+        found.set(k, { read: old.read || read, write: old.write || write, count: old.count + weight });
+      };
+      const use = rowUse(insn.row).methods;
+      const operand =
+        insn.mem && insn.row.operands.find((o, i) => insn.operands[i]?.kind === 'mem' && (o.read || o.write));
+      if (insn.mem && operand) note(accessKey(insn.mem), !operand.write, operand.write);
+      if (use.has('load') || use.has('store')) note(STACK_KEY, use.has('load'), use.has('store'));
+    }
+  });
+  return new Map([...found].filter(([, use]) => use.count >= KEPT_FROM));
+}
+
+/** The CMP or TEST of registers right before the block's conditional branch. */
+function lastComparison(b: Block): LoopComparison | undefined {
+  const i = b.end.kind === 'branch' ? b.insns.at(-2)?.insn : undefined;
+  if (!i || (i.row.name !== 'cmp' && i.row.name !== 'test') || (i.w !== 32 && i.w !== 64)) return undefined;
+  const [a, c] = i.operands;
+  if (a?.kind !== 'reg' || a.cls !== 'gpr' || a.width !== i.w || !c) return undefined;
+  const other = c.kind === 'reg' && c.cls === 'gpr' && c.width === i.w ? c.n : undefined;
+  const y = c.kind === 'imm' ? BigInt.asUintN(i.w, c.value) : other;
+  return y === undefined ? undefined : { test: i.row.name === 'test', w: i.w, x: a.n, y };
 }

@@ -12,6 +12,8 @@ export interface Structure {
   readonly children: readonly (readonly number[])[];
   /** Target of a back edge from a node that it dominates. */
   readonly isLoop: readonly boolean[];
+  /** On a way from a loop's head back to it. */
+  readonly inLoop: readonly boolean[];
   /** More than one forward edge comes in. */
   readonly isMerge: readonly boolean[];
   /** True for an edge that goes back to a node that does not dominate its source: it has to leave the region. */
@@ -42,6 +44,7 @@ export function structure(entry: number, successors: (key: number) => readonly n
     if (to > from) forward[to] = forward[to]! + 1;
     else if (dominates(to, from)) isLoop[to] = true;
   }
+  const inLoop = loopBodies(edges, preds, dominates);
   const children: number[][] = order.map(() => []);
   for (let i = 1; i < order.length; i++) children[idom[i]!]!.push(i);
   return {
@@ -50,9 +53,31 @@ export function structure(entry: number, successors: (key: number) => readonly n
     idom,
     children,
     isLoop,
+    inLoop,
     isMerge: forward.map((n) => n > 1),
     isIrreducible: (from, to) => to <= from && !dominates(to, from),
   };
+}
+
+/** The natural loops' nodes: those from which a back edge's source can be reached without passing the head. */
+function loopBodies(
+  edges: readonly (readonly [number, number])[],
+  preds: readonly (readonly number[])[],
+  dominates: (a: number, b: number) => boolean,
+): boolean[] {
+  const inLoop = preds.map(() => false);
+  for (const [from, head] of edges) {
+    if (head > from || !dominates(head, from)) continue;
+    const body = new Set([head]);
+    const work = [from];
+    for (let n = work.pop(); n !== undefined; n = work.pop()) {
+      if (body.has(n)) continue;
+      body.add(n);
+      work.push(...preds[n]!);
+    }
+    for (const n of body) inLoop[n] = true;
+  }
+  return inLoop;
 }
 
 function reversePostorder(entry: number, successors: (key: number) => readonly number[]): number[] {

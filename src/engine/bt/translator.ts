@@ -35,7 +35,7 @@ const LIMITS: TranslatorLimits = { ...REGION_LIMITS, maxLiveModules: MAX_LIVE_MO
 
 const WASM_TYPE = { i: 'i32', l: 'i64', v: 'v128' } as const;
 const HELPER_BY_NAME = new Map(HELPERS.map((h) => [h.name, h]));
-const RAM_ACCESS: FuncType = { params: ['i32', 'i64', 'i32'], results: ['i32'] };
+const RAM_FILL: FuncType = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] };
 const FLAG_FUNCTION: FuncType = { params: ['i32'], results: ['i32'] };
 const I64_OF_I64S = (n: number): FuncType => ({ params: new Array(n).fill('i64'), results: ['i64'] });
 
@@ -156,12 +156,15 @@ export class Translator {
     const batch = [...this.pending.values()].slice(0, MAX_BATCH);
     const plans: Plan[] = [];
     const taken = new Set<number>();
+    const covered = new Set<number>();
     for (const p of batch) {
       this.pending.delete(p.rec);
+      // What another region of the batch contains is seldom jumped to from outside once that is there.
+      if (covered.has(p.page * 4096 + p.at)) continue;
       const plan = this.plan(p, taken);
       if (!plan) continue;
       plans.push(plan);
-      taken.add(p.rec);
+      for (const at of plan.cfg.blocks.keys()) covered.add(p.page * 4096 + at);
     }
     const m = this.newModule(plans);
     const made = plans.filter((plan) => this.tryRegion(m, plan)).map((plan) => plan.entry);
@@ -184,7 +187,7 @@ export class Translator {
     };
     const isEntry = (at: number): boolean => {
       const rec = this.u32(p.page + CODE_PAGE.ENTRY + at * 4);
-      return this.originals.has(rec) || taken.has(rec);
+      return process.env.STOP ? this.originals.has(rec) || taken.has(rec) : false;
     };
     const cfg = buildCfg(p.at, insnAt, (insn) => this.canTranslate(insn), isEntry, this.limits);
     if ((cfg.blocks.get(p.at)?.insns.length ?? 0) > 0) return { entry: p, cfg };
@@ -195,8 +198,7 @@ export class Translator {
   /** A module that imports what the regions to be written call. */
   private newModule(plans: readonly Plan[]): ModuleBuilder {
     const m = new ModuleBuilder();
-    m.importFunction('runtime', 'ram_read', RAM_ACCESS);
-    m.importFunction('runtime', 'ram_write', RAM_ACCESS);
+    m.importFunction('runtime', 'ram_fill', RAM_FILL);
     const used = new Set<string>();
     for (const { cfg } of plans)
       for (const b of cfg.blocks.values())

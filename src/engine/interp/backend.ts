@@ -72,7 +72,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   private readonly mem: Operand | undefined;
   private linearAddress: Expr | undefined;
   private rmwHost: Expr | undefined;
-  private floats: FloatState | undefined;
+  private floats: (FloatState & { readonly fault: number }) | undefined;
   /** Host address of a memory operand of 256 bits that has been read. */
   private wideHost: Expr | undefined;
 

@@ -34,47 +34,58 @@ const LIMITS = {
 export const isQuiet = (cpu: Expr): Expr =>
   x.compare('eq', x.and(x.load('i32', cpu, CPU.mxcsr!), x.i32Const(RC | PM | PE)), x.i32Const(PM | PE));
 
-/** Variables of the function being written: isQuiet kept up to date, and whether the last operation left an unmasked exception. */
+/** What the function being written has for its floating-point operations. */
 export interface FloatState {
+  /** Variable: isQuiet, kept up to date. */
   readonly quiet: number;
-  readonly fault: number;
+  /** Goes somewhere else if the condition holds, as the helper left an unmasked exception or a denormal result. */
+  readonly leaveIf?: (condition: Expr) => void;
+  /** Variable that is non-zero if the last operation left an unmasked exception; where there is no `leaveIf`. */
+  readonly fault?: number;
 }
 
 export const hasInlineFloat = (name: string): boolean => OPERATIONS.has(name);
 
 /** The operation of a helper (one of hasInlineFloat) in line. Arguments are bits (i64 or i32 by width). */
 export function inlineFloat(f: FunctionBuilder, cpu: Expr, name: string, args: readonly Expr[], s: FloatState): Expr {
-  const op = OPERATIONS.get(name)!;
-  const { bits, code } = op;
+  const { bits, code } = OPERATIONS.get(name)!;
   const type = bits === 64 ? 'f64' : 'f32';
-  const constant = (n: bigint): Expr => (bits === 64 ? x.i64Const(n) : x.i32Const(Number(BigInt.asIntN(32, n))));
-  const { minimum, infinity } = LIMITS[bits];
-  const magnitude = (b: Expr): Expr => x.binary('shl', b, constant(1n));
-  const isPlain = (b: Expr): Expr => x.compare('ge_u', x.sub(magnitude(b), constant(1n)), constant(minimum - 1n));
-  const isNormal = (b: Expr): Expr =>
-    x.compare('lt_u', x.sub(magnitude(b), constant(minimum + 1n)), constant(infinity - minimum - 1n));
-
   const floats = args.map((a) => f.let(toFloat(bits, a)));
+  const inputs = args.map((a) => f.let(a));
   const r = f.let(x.inst(type, [code], ...floats));
-  const inputs = floats.map((v) => isPlain(toBits(bits, v))).reduce((a, b) => x.and(a, b));
   const result = f.variable(type);
-  const native = f.variable('i32');
-  f.setVariable(native, x.and(isNormal(toBits(bits, r)), inputs));
-  f.if(x.and(f.get(native), x.eqz(f.get(s.quiet))), () => f.setVariable(native, isExact(f, bits, code, floats, r)));
-  f.if(
-    f.get(native),
-    () => {
+  f.block((done) => {
+    f.block((slow) => {
+      for (const a of inputs) if (!a.plain) f.brIf(slow, isDenormal(bits, a), 0);
+      f.brIf(slow, x.eqz(isNormal(bits, toBits(bits, r))), 0);
+      f.if(x.eqz(f.get(s.quiet)), () => f.brIf(slow, x.eqz(isExact(f, bits, code, floats, r))));
       f.setVariable(result, r);
-      f.setVariable(s.fault, x.i32Const(0));
-    },
-    () => {
-      f.setVariable(result, toFloat(bits, f.call(name, cpu, ...floats.map((v) => toBits(bits, v)))));
-      f.setVariable(s.fault, x.load('i32', cpu, CPU.sse_fault!));
-      f.setVariable(s.quiet, isQuiet(cpu));
-    },
-  );
-  return { ...toBits(bits, x.localGet(result, type)), cheap: true };
+      if (s.fault !== undefined) f.setVariable(s.fault, x.i32Const(0));
+      f.br(done);
+    });
+    const slow = f.let(f.call(name, cpu, ...inputs));
+    f.setVariable(result, toFloat(bits, slow));
+    const fault = x.load('i32', cpu, CPU.sse_fault!);
+    if (s.fault !== undefined) f.setVariable(s.fault, fault);
+    s.leaveIf?.(x.or(fault, isDenormal(bits, slow)));
+    f.setVariable(s.quiet, isQuiet(cpu));
+  });
+  return { ...toBits(bits, x.localGet(result, type)), cheap: true, plain: s.leaveIf !== undefined };
 }
+
+const integer = (bits: 64 | 32, n: bigint): Expr =>
+  bits === 64 ? x.i64Const(n) : x.i32Const(Number(BigInt.asIntN(32, n)));
+/** The bits without the sign, one place up. */
+const magnitude = (bits: 64 | 32, b: Expr): Expr => x.binary('shl', b, integer(bits, 1n));
+/** Neither zero nor normal, infinity or NaN. */
+const isDenormal = (bits: 64 | 32, b: Expr): Expr =>
+  x.compare('lt_u', x.sub(magnitude(bits, b), integer(bits, 1n)), integer(bits, LIMITS[bits].minimum - 1n));
+/** Neither the smallest normal number, to which a tiny result may have been rounded, nor anything special. */
+const isNormal = (bits: 64 | 32, b: Expr): Expr => {
+  const { minimum, infinity } = LIMITS[bits];
+  const above = x.sub(magnitude(bits, b), integer(bits, minimum + 1n));
+  return x.compare('lt_u', above, integer(bits, infinity - minimum - 1n));
+};
 
 /** Opcodes by width: add, subtract, multiply, negate, compare for equality. */
 const FLOAT = {

@@ -79,7 +79,7 @@ export class PureWasm implements PureOps<Expr> {
     return w === 64 ? i64(a) : x.signExtend(w, i64(a));
   }
   zext(w: Width, a: Expr): Expr {
-    if (w === 64) return i64(a);
+    if (w === 64 || x.bitsOf(i64(a)) <= w) return i64(a);
     if (w === 32) return i64(x.wrap(i64(a)));
     return x.and(i64(a), x.i64Const((1n << BigInt(w)) - 1n));
   }
