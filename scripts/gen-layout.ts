@@ -14,6 +14,7 @@ const groups = [
   'TLB',
   'ITLB',
   'STLB',
+  'RECENT',
   'TLB_LOG',
   'TLB_LARGE',
   'TLB_WRITTEN',

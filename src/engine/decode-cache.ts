@@ -190,6 +190,10 @@ export class DecodeCache {
     if (at !== 0) writeSpecial(this.view, at, SPECIAL.join, { offset: target & 0xfff, count: 0 }, { disp: target });
     return at;
   }
+  /** Room of `count` records that lasts as long as those of a page; 0 when there is none. */
+  roomFor(page: number, count: number): number {
+    return this.o.runtime.code_records(page, count) >>> 0;
+  }
   private runtimeRoom(): number {
     return this.o.recordsBytes - this.o.runtime.code_bytes();
   }

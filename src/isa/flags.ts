@@ -10,6 +10,8 @@ export interface FlagRecipe {
   readonly name: string;
   /** What x and y stand for. */
   readonly about: string;
+  /** How many of them mean something: 0, 1 (x) or 2. */
+  readonly uses: 0 | 1 | 2;
   cf<V>(s: PureOps<V>, w: Width, r: V, x: V, y: V): V;
   af<V>(s: PureOps<V>, w: Width, r: V, x: V, y: V): V;
   of<V>(s: PureOps<V>, w: Width, r: V, x: V, y: V): V;
@@ -26,6 +28,7 @@ const nibble = <V>(s: PureOps<V>, r: V, x: V, y: V): V => bit(s, s.xor(s.xor(x, 
 export const FLAG_RECIPES: readonly FlagRecipe[] = [
   {
     name: 'add',
+    uses: 2,
     about: 'r = x + y',
     cf: (s, _w, r, x) => s.ltu(r, x),
     af: (s, _w, r, x, y) => nibble(s, r, x, y),
@@ -33,6 +36,7 @@ export const FLAG_RECIPES: readonly FlagRecipe[] = [
   },
   {
     name: 'sub',
+    uses: 2,
     about: 'r = x - y',
     cf: (s, _w, _r, x, y) => s.ltu(x, y),
     af: (s, _w, r, x, y) => nibble(s, r, x, y),
@@ -48,6 +52,7 @@ export const FLAG_RECIPES: readonly FlagRecipe[] = [
   },
   {
     name: 'adc',
+    uses: 2,
     about: 'r = x + y + CF',
     cf: (s, w, r, x, y) => sign(s, w, s.or(s.and(x, y), s.and(s.or(x, y), not(s, r)))),
     af: (s, _w, r, x, y) => nibble(s, r, x, y),
@@ -55,6 +60,7 @@ export const FLAG_RECIPES: readonly FlagRecipe[] = [
   },
   {
     name: 'sbb',
+    uses: 2,
     about: 'r = x - y - CF',
     cf: (s, w, r, x, y) => sign(s, w, s.or(s.and(not(s, x), y), s.and(s.or(not(s, x), y), r))),
     af: (s, _w, r, x, y) => nibble(s, r, x, y),
@@ -62,6 +68,7 @@ export const FLAG_RECIPES: readonly FlagRecipe[] = [
   },
   {
     name: 'logic',
+    uses: 0,
     about: 'CF, OF and AF are 0',
     cf: zero,
     af: zero,
@@ -75,6 +82,7 @@ export const FLAG_RECIPES: readonly FlagRecipe[] = [
   },
   {
     name: 'inc',
+    uses: 1,
     about: 'r = operand + 1; x = CF before',
     cf: (_s, _w, _r, x) => x,
     af: (s, _w, r) => s.eqz(s.and(r, s.k(15n))),
@@ -82,6 +90,7 @@ export const FLAG_RECIPES: readonly FlagRecipe[] = [
   },
   {
     name: 'dec',
+    uses: 1,
     about: 'r = operand - 1; x = CF before',
     cf: (_s, _w, _r, x) => x,
     af: (s, _w, r) => s.eq(s.and(r, s.k(15n)), s.k(15n)),
@@ -89,6 +98,7 @@ export const FLAG_RECIPES: readonly FlagRecipe[] = [
   },
   {
     name: 'carry',
+    uses: 2,
     about: 'x = CF, y = OF; AF is 0 (shifts, multiplications)',
     cf: (_s, _w, _r, x) => x,
     af: zero,

@@ -365,6 +365,7 @@ export const P2M = {
  * Code page: what is decoded of one frame in one mode.
  *   +0 u32 frame number, +4 u32 mode, +8 u64 bitmap of 64-byte granules that hold decoded code,
  *   +16 u32 first chunk of records (linked list), +20 u32 next code page of the same frame,
+ *   +24 u32 how often its records were dropped: what was made of them is good as long as this stays,
  *   +64 u32 entry[4096]: address of the record that starts at each byte offset, or 0
  */
 export const CODE_PAGE = {
@@ -373,8 +374,21 @@ export const CODE_PAGE = {
   GRANULES: 8,
   CHUNK: 16,
   NEXT: 20,
+  DROPS: 24,
   ENTRY: 64,
   SIZE: 64 + 4096 * 4,
+} as const;
+
+/** Where a translated region goes on when it is left before an instruction: 16 bytes, found by its number. */
+export const REGION_EXIT = {
+  /** u32 handler and record of the instruction. */
+  HANDLER: 0,
+  REC: 4,
+  /** i32 instructions that the region counted and did not carry out. */
+  BACK: 8,
+  /** i32 offset of the record's page from that of the region's entry. */
+  PAGE: 12,
+  SIZE: 16,
 } as const;
 
 /**

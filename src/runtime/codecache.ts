@@ -4,6 +4,7 @@
 
 import {
   CODE_PAGE_CHUNK,
+  CODE_PAGE_DROPS,
   CODE_PAGE_ENTRY,
   CODE_PAGE_FRAME,
   CODE_PAGE_GRANULES,
@@ -23,6 +24,7 @@ import {
   CPU_SEG_LIMIT,
   ITLB_CTX_NEVER,
   ITLB_FRAME,
+  ITLB_PAGE,
   ITLB_TAG,
   MODE_CODE64,
   P2M_CODE,
@@ -109,6 +111,25 @@ export function fetch_record(cpu: u32): u32 {
   return load<u32>(page + CODE_PAGE_ENTRY + (within << 2));
 }
 
+/**
+ * Whether the page at `linear` is still executed from this code page, whose records were dropped `drops` times: asked by
+ * a region before it goes into a page other than that of its entry. 0 also when a fetch there would fault.
+ */
+export function page_holds(cpu: u32, linear: u64, page: u32, drops: u32): u32 {
+  if (load<u32>(page + CODE_PAGE_DROPS) != drops) return 0;
+  const entry = itlb_entry(cpu, linear);
+  if (load<u64>(entry + ITLB_TAG) == (linear | load<u32>(cpu + CPU_ITLB_CTX))) {
+    return load<u32>(entry + ITLB_PAGE) == page ? 1 : 0;
+  }
+  if (load<u32>(cpu + CPU_ITLB_CTX) & ITLB_CTX_NEVER) return 0;
+  const gpa = exec_translate(cpu, linear);
+  if (gpa >> 12 >= <u64>load<u32>(cpu + CPU_P2M_FRAMES)) return 0;
+  const frame = <u32>(gpa >> 12);
+  if (known_page(frame, load<u32>(cpu + CPU_MODE)) != page) return 0;
+  itlb_fill(cpu, linear, frame, page, load<u32>(cpu + CPU_EXEC_GLOBAL));
+  return 1;
+}
+
 /** Room for `count` records in a code page: the address of the first, or 0 when the arena is full. */
 export function code_records(page: u32, count: u32): u32 {
   const size = CHUNK_HEAD + count * REC_SIZE;
@@ -163,6 +184,7 @@ function drop(page: u32): void {
     }
   }
   store<u32>(page + CODE_PAGE_CHUNK, 0);
+  store<u32>(page + CODE_PAGE_DROPS, load<u32>(page + CODE_PAGE_DROPS) + 1);
   store<u64>(page + CODE_PAGE_GRANULES, 0);
   memory.fill(page + CODE_PAGE_ENTRY, 0, 4096 * 4);
 }

@@ -38,6 +38,7 @@ export {
   mem_rmw,
   mem_write,
   ram_fill,
+  recent_fill,
   sys_read,
   sys_rmw,
   sys_write,

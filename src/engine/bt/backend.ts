@@ -6,7 +6,7 @@
 import { ccOp, ccRecipe, condition, recipeCondition, recipeFlag } from '../../isa/flags.ts';
 import { HELPERS, type HelperSpec } from '../../isa/helpers.ts';
 import type { MemRef, OperandValue } from '../../isa/insn.ts';
-import { CPU, CPU_FIELDS, RECENT, SEG, TLB } from '../../isa/layout.ts';
+import { CPU, CPU_FIELDS, ITLB_CTX_NEVER, RECENT, SEG, TLB } from '../../isa/layout.ts';
 import {
   type FaultName,
   FLAG_BIT,
@@ -24,6 +24,7 @@ import { type FloatState, hasInlineFloat, inlineFloat, isQuiet } from '../interp
 import { VectorWasm } from '../interp/pure.ts';
 import { memoryOperand } from '../shape.ts';
 import type { RegionInsn } from './cfg.ts';
+import { SYNCED_HELPERS, type Synced } from './synced.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;
@@ -99,6 +100,8 @@ export interface RegionControl {
   branch(): void;
   /** Control goes to a computed rip. */
   jump(rip: Expr): void;
+  /** Leaves behind the current instruction to look for events if the condition holds. */
+  leaveBehindIf(condition: Expr): void;
 }
 
 /**
@@ -199,6 +202,14 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
   page(): Expr {
     this.pageBase ??= this.f.variable('i64');
     return this.f.get(this.pageBase);
+  }
+  /** rip of a position. */
+  ripOf(at: number): Expr {
+    return this.cutRip(x.add(this.page(), x.i64Const(BigInt(at))));
+  }
+  /** Linear address that instructions at a position are fetched from: regions outside 64-bit mode are of flat segments. */
+  fetchAddress(at: number): Expr {
+    return this.ripOf(at);
   }
   /** Loads what the region uses; emitted last, put first. */
   prologue(): void {
@@ -437,18 +448,12 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     const { cpu } = this;
     const aligned = x.and(va, x.i64Const(PAGE_MASK | BigInt(bytes - 1)));
     const tag = x.load('i64', cpu, recent + (write ? TLB.TAG_WRITE : TLB.TAG_READ));
-    f.unlikely(x.compare('ne', tag, aligned), () => this.noteRecent(recent, this.tlbEntry(va, bytes, write), va));
+    f.unlikely(x.compare('ne', tag, aligned), () => {
+      const entry = x.add(cpu, x.i32Const(recent));
+      const filled = f.call('recent_fill', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0), entry);
+      f.unlikely(x.eqz(filled), () => this.leave());
+    });
     return x.add(x.wrap(va), x.load('i32', cpu, recent + TLB.ADDEND));
-  }
-  /** Copies a TLB entry that holds the page of `va`, for loads, stores or both. */
-  private noteRecent(recent: number, entry: Expr, va: Expr): void {
-    const { f, cpu } = this;
-    const page = f.let(x.and(va, x.i64Const(PAGE_MASK)));
-    for (const at of [TLB.TAG_READ, TLB.TAG_WRITE]) {
-      const holds = x.compare('eq', x.load('i64', entry, at), page);
-      f.store('i64', cpu, recent + at, x.inst('i64', [0x1b], page, x.i64Const(BigInt(RECENT.NO_PAGE)), holds));
-    }
-    f.store('i32', cpu, recent + TLB.ADDEND, x.load('i32', entry, TLB.ADDEND));
   }
   /** The TLB entry that a range hits. */
   private tlbEntry(va: Expr, bytes: number, write: boolean): Expr {
@@ -571,8 +576,9 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     const cc = this.ccVars();
     f.setVariable(cc.op, x.i32Const(state.op));
     f.setVariable(cc.r, state.r);
-    f.setVariable(cc.x, state.x);
-    f.setVariable(cc.y, state.y);
+    const { uses } = ccRecipe(state.op)!.recipe;
+    if (uses >= 1) f.setVariable(cc.x, state.x);
+    if (uses >= 2) f.setVariable(cc.y, state.y);
   }
   /** The flags at a loop's head, where they are those of the same comparison each time it comes round. */
   atLoopHead(again: number, c: LoopComparison): void {
@@ -721,6 +727,41 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     return x.i64Const(0n);
   }
   check(name: string, ...args: Expr[]): void {
+    const synced = SYNCED_HELPERS.get(name);
+    if (synced) this.before(synced);
     this.f.unlikely(this.helper(name, args), () => this.leave());
+    if (synced) this.behind(synced);
+  }
+  /** Puts what a helper looks at where it looks. */
+  private before(s: Synced): void {
+    const { f, cpu } = this;
+    for (const r of s.reads ?? []) f.store('i64', cpu, CPU.gpr! + r * 8, this.gpr(r));
+    if (!s.flags) return;
+    this.settleFlags();
+    this.ccVars();
+    this.storeFlags();
+    f.run(f.call('explicit', cpu));
+  }
+  /** Takes up what a helper has changed. */
+  private behind(s: Synced): void {
+    const { f, cpu } = this;
+    for (const r of s.writes ?? []) {
+      this.noteWrite(r);
+      f.setVariable(this.gprVar(r), x.load('i64', cpu, CPU.gpr! + r * 8));
+      this.known[r] = NOTHING;
+    }
+    if (s.flags) this.flagState = { kind: 'bits', bits: f.let(x.load('i64', cpu, CPU.cc_x!)) };
+    if (s.base !== undefined) {
+      this.segmentBase(s.base);
+      f.setVariable(this.bases.get(s.base)!, x.load('i64', cpu, CPU.seg_base! + s.base * 8));
+    }
+    if (s.context) {
+      const never = x.and(x.load('i32', cpu, CPU.itlb_ctx!), x.i32Const(ITLB_CTX_NEVER));
+      this.control.leaveBehindIf(x.or(x.compare('ne', x.load('i32', cpu, CPU.tlb_ptr!), this.tlbBase()), never));
+    }
+    if (!s.events) return;
+    const now = ['irq_pending', 'halted', 'exit_reason', 'stop', 'nmi_pending'].map((n) => x.load('i32', cpu, CPU[n]!));
+    this.control.leaveBehindIf(now.reduce((a, b) => x.or(a, b)));
+    f.store('i32', cpu, CPU.shadow!, x.i32Const(0));
   }
 }

@@ -1,11 +1,12 @@
 /**
  * The control-flow graph of a region: basic blocks of instructions reached from one entry by direct branches and
- * calls within the entry's page. Positions are byte offsets from the start of that page.
+ * calls, over several pages. Positions are byte offsets from the start of the entry's page, negative in front of it.
  */
 import type { Insn } from '../../isa/insn.ts';
 import type { Row } from '../../isa/row.ts';
 import { isConditionalBranch, usesOffset } from '../shape.ts';
 import { rowUse } from './rowuse.ts';
+import { SYNCED_HELPERS } from './synced.ts';
 
 /** An instruction with the record that interprets it. */
 export interface RegionInsn {
@@ -42,6 +43,9 @@ export interface Cfg {
   readonly blocks: ReadonlyMap<number, Block>;
 }
 
+/** Number of the page that a position is in, counted from the entry's. */
+export const pageOf = (at: number): number => Math.floor(at / 4096);
+
 /** Most instructions and blocks of a region. */
 export interface RegionLimits {
   readonly maxInsns: number;
@@ -51,16 +55,18 @@ export const REGION_LIMITS: RegionLimits = { maxInsns: 500, maxBlocks: 120 };
 
 /** Vocabulary that only the interpreter carries out. */
 const INTERPRETED_METHODS = new Set(['transfer', 'probeStore']);
-const isTranslatableHelper = (name: string): boolean => /^(sse_|x87_)/.test(name);
+const isTranslatableHelper = (name: string): boolean => /^(sse_|x87_)/.test(name) || SYNCED_HELPERS.has(name);
 
-const ROWS = new WeakMap<Row, boolean>();
+const ROWS = { long: new WeakMap<Row, boolean>(), legacy: new WeakMap<Row, boolean>() };
+const isLong = (insn: Insn): boolean => insn.mode.code === 64;
 
 /** Can the translator state this instruction, or is it left to the interpreter? `methods`: its vocabulary. */
 export function isTranslatable(insn: Insn, methods: { has(name: string): boolean }): boolean {
-  let known = ROWS.get(insn.row);
+  const rows = ROWS[isLong(insn) ? 'long' : 'legacy'];
+  let known = rows.get(insn.row);
   if (known === undefined) {
-    known = isTranslatableRow(insn.row, methods);
-    ROWS.set(insn.row, known);
+    known = isTranslatableRow(insn.row, isLong(insn), methods);
+    rows.set(insn.row, known);
   }
   return known && isTranslatableForm(insn);
 }
@@ -71,53 +77,59 @@ function isTranslatableForm(insn: Insn): boolean {
   // With a 16-bit operand a near branch cuts rip.
   return insn.w !== 16 || !isBranch(row);
 }
-const isBranch = (row: Row): boolean => rowUse(row).methods.has('branch') || rowUse(row).methods.has('jump');
+const isBranch = (row: Row): boolean => {
+  const { methods } = rowUse(row, true);
+  return methods.has('branch') || methods.has('jump');
+};
 
-function isTranslatableRow(row: Row, methods: { has(name: string): boolean }): boolean {
-  if (row.ends && !isBranch(row)) return false;
+function isTranslatableRow(row: Row, long: boolean, methods: { has(name: string): boolean }): boolean {
+  const use = rowUse(row, long);
+  const ends = row.ends && !isBranch(row);
+  if (ends && (use.helpers.size === 0 || [...use.helpers].some((h) => !SYNCED_HELPERS.has(h)))) return false;
   if (row.unit !== undefined && row.unit !== 'sse' && row.unit !== 'x87' && row.unit !== 'mmx') return false;
-  const use = rowUse(row);
   for (const m of use.methods) if (INTERPRETED_METHODS.has(m) || !methods.has(m)) return false;
   for (const h of use.helpers) if (!isTranslatableHelper(h)) return false;
   return true;
 }
 
-/** Finds the instruction at a position of the page, with its record; undefined when it cannot be decoded there. */
-export type InsnAt = (at: number) => RegionInsn | undefined;
+/** Where the graph's code comes from. */
+export interface CodeSource {
+  /** The instruction at a position with its record; undefined when it cannot be decoded there. */
+  insnAt(at: number): RegionInsn | undefined;
+  /** Was the position ever jumped to? Branches that were never taken are left out. */
+  wasReached(at: number): boolean;
+  canTranslate(insn: Insn): boolean;
+}
 
-/**
- * The graph of what is reached from `entry`. It stops before places that are entries of regions already (`isEntry`):
- * a jump to them costs little, and code would be translated again and again.
- *
- * Positions where blocks begin: the entry and all targets; instruction starts are collected on the way. */
-export function buildCfg(
-  entry: number,
-  insnAt: InsnAt,
-  canTranslate: (insn: Insn) => boolean,
-  isEntry: (at: number) => boolean,
-  limits: RegionLimits = REGION_LIMITS,
-): Cfg {
+/** The graph of what is reached from `entry`, nearest code first. */
+export function buildCfg(entry: number, code: CodeSource, limits: RegionLimits = REGION_LIMITS): Cfg {
+  // Instruction starts are collected on the way; blocks begin at the entry and at all targets.
   const known = new Map<number, RegionInsn>();
   const leaders = new Set<number>([entry]);
   const work = [entry];
-  const inPage = (at: number): boolean => at >= 0 && at < 4096;
-  const lead = (at: number): void => {
-    if (!inPage(at) || leaders.has(at) || leaders.size >= limits.maxBlocks || isEntry(at)) return;
+  const lead = (at: number, certain: boolean): void => {
+    if (leaders.has(at) || leaders.size >= limits.maxBlocks || !(certain || code.wasReached(at))) return;
     leaders.add(at);
     work.push(at);
   };
   while (work.length > 0) {
     let at = work.shift()!;
-    while (!known.has(at) && known.size < limits.maxInsns && inPage(at) && (at === entry || !isEntry(at))) {
-      const i = insnAt(at);
+    const page = pageOf(at);
+    while (!known.has(at) && known.size < limits.maxInsns) {
+      // A page is entered by a jump to a block's start only.
+      if (pageOf(at) !== page) {
+        lead(at, true);
+        break;
+      }
+      const i = code.insnAt(at);
       if (!i) break;
       known.set(at, i);
-      if (!canTranslate(i.insn)) break;
+      if (!code.canTranslate(i.insn)) break;
       const next = at + i.insn.length;
       const end = controlOf(i, next);
       if (end) {
-        if ('target' in end) lead(end.target);
-        if ('next' in end && end.kind !== 'fall') lead(end.next);
+        if ('target' in end) lead(end.target, false);
+        if ('next' in end && end.kind !== 'fall') lead(end.next, end.kind === 'branch');
         break;
       }
       at = next;
@@ -125,7 +137,7 @@ export function buildCfg(
   }
   const blocks = new Map<number, Block>();
   for (const at of leaders) {
-    const block = makeBlock(at, known, leaders, canTranslate);
+    const block = makeBlock(at, known, leaders, (insn) => code.canTranslate(insn));
     if (block) blocks.set(at, block);
   }
   return { entry, blocks };
@@ -134,7 +146,7 @@ export function buildCfg(
 /** How control leaves after an instruction; undefined when it goes on to the next. */
 function controlOf(i: RegionInsn, next: number): BlockEnd | undefined {
   const { row } = i.insn;
-  const use = rowUse(row).methods;
+  const use = rowUse(row, isLong(i.insn)).methods;
   if (use.has('jump')) return row.name === 'ret' ? { kind: 'return' } : { kind: 'dynamic' };
   if (!use.has('branch')) return undefined;
   const rel = i.insn.operands.find((o) => o.kind === 'rel');
@@ -153,6 +165,8 @@ function makeBlock(
   for (let at = start; ; ) {
     const i = known.get(at);
     if (!i) return insns.length > 0 ? { at: start, insns, end: { kind: 'fall', next: at } } : undefined;
+    // A page is entered at a block's start only.
+    if (pageOf(at) !== pageOf(start)) return { at: start, insns, end: { kind: 'fall', next: at } };
     if (!canTranslate(i.insn)) return { at: start, insns, end: { kind: 'interpret', insn: i } };
     insns.push(i);
     const next = at + i.insn.length;
@@ -181,7 +195,7 @@ export function successors(cfg: Cfg, b: Block, sites: readonly number[]): number
   }
 }
 /** The virtual block in which a popped return address is compared with the region's return sites. */
-export const RETURN_NODE = -1;
+export const RETURN_NODE = Number.MIN_SAFE_INTEGER;
 
 /** Return sites of calls whose target is in the region and from which a `return` can come. */
 export function returnSites(cfg: Cfg): number[] {

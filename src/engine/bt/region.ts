@@ -6,32 +6,45 @@
  * The local `budget` holds the instructions left. A block takes its length off when it begins; leaving in the middle
  * gives the rest back. Loops look at it when they go round.
  */
-import { ATTR, CPU, REC, SEG } from '../../isa/layout.ts';
+import { ATTR, CPU, REC, REGION_EXIT, SEG } from '../../isa/layout.ts';
 import type { Ops } from '../../isa/ops.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
 import { HANDLER } from '../interp/backend.ts';
 import { accessKey, type LoopComparison, type PageUse, RegionOps, STACK_KEY } from './backend.ts';
-import { type Block, type Cfg, RETURN_NODE, type RegionInsn, returnSites, successors } from './cfg.ts';
+import { type Block, type Cfg, pageOf, RETURN_NODE, type RegionInsn, returnSites, successors } from './cfg.ts';
+import { gotoKnown } from '../interp/goto.ts';
 import { blocksNeedingFlags } from './liveness.ts';
 import { rowUse } from './rowuse.ts';
 import { type Structure, structure } from './structure.ts';
 
 type Expr = x.Expr;
 
-/** Records through which a region is left to a position known when translated: made by the owner of the code cache. */
-export interface JoinRecords {
-  /** Address of a join record that goes to `target` (a position, possibly outside the page). */
-  join(target: number): number;
-  /** Table index of the join handler. */
+/** What becomes a REGION_EXIT; `page` is the number of the record's page. */
+export interface RegionExit {
+  readonly handler: number;
+  readonly rec: number;
+  readonly back: number;
+  readonly page: number;
+}
+
+/** What a region needs of the code cache. */
+export interface RegionLinks {
+  /** Address of a record of page `from` that goes to `target`, a position anywhere. */
+  join(from: number, target: number): number;
+  /** Table index of such records' handler. */
   readonly joinHandler: number;
+  /** Puts the exits into memory and gives their address; 0 when there is no room. */
+  exitTable(exits: readonly RegionExit[]): number;
+  /** The code page of a page of the region, and how often that had been dropped. */
+  pages(d: number): { readonly page: number; readonly drops: number };
 }
 
 export class RegionWriter {
   private readonly f: FunctionBuilder;
   private readonly ops: RegionOps;
   private readonly cfg: Cfg;
-  private readonly joins: JoinRecords;
+  private readonly links: RegionLinks;
   private readonly s: Structure;
   private readonly sites: readonly number[];
   private readonly needFlags: ReadonlySet<number>;
@@ -41,34 +54,42 @@ export class RegionWriter {
   private readonly again = new Map<number, number>();
   private exit: Label = 0;
   private readonly budget: number;
-  private readonly exitHandler: number;
-  private readonly exitRecord: number;
+  /** Variable: the way out, an offset in the table of exits or one of the two below. */
+  private readonly exitSite: number;
+  private readonly exits: RegionExit[] = [];
+  private readonly exitNumber = new Map<string, number>();
+  private readonly joins = new Map<string, number>();
   private readonly exitRip: number;
   private readonly returnTo: number;
+  /** Variable: bits of the other pages that were found to hold. */
+  private readonly verified: number;
+  private readonly pageNumbers: readonly number[];
   /** The block being written, the instructions of it that come before the current one, and its flag state at the end. */
   private block!: Block;
   private done = 0;
   private node = 0;
 
-  constructor(m: ModuleBuilder, name: string, cfg: Cfg, joins: JoinRecords) {
+  constructor(m: ModuleBuilder, name: string, cfg: Cfg, links: RegionLinks) {
     this.f = m.define(name, HANDLER);
     this.cfg = cfg;
-    this.joins = joins;
+    this.links = links;
     this.sites = returnSites(cfg);
     this.s = structure(cfg.entry, (k) => this.successorsOf(k));
+    const { f } = this;
     const control = {
       leaveAt: (i: RegionInsn): void => this.leaveAt(i),
       branch: (): void => this.branchTaken(),
       jump: (rip: Expr): void => this.jump(rip),
+      leaveBehindIf: (c: Expr): void => f.unlikely(c, () => this.leaveBehind()),
     };
     this.ops = new RegionOps(this.f, control, pagesKept(cfg, this.s));
     this.needFlags = blocksNeedingFlags(cfg, this.sites, (from, to) => this.goesBack(from, to));
-    const { f } = this;
     this.budget = f.variable('i32');
-    this.exitHandler = f.variable('i32');
-    this.exitRecord = f.variable('i32');
+    this.exitSite = f.variable('i32');
     this.exitRip = f.variable('i64');
     this.returnTo = f.variable('i64');
+    this.verified = f.variable('i32');
+    this.pageNumbers = [...new Set([...cfg.blocks.keys()].map(pageOf))].filter((d) => d !== 0);
   }
 
   private successorsOf(key: number): readonly number[] {
@@ -81,8 +102,8 @@ export class RegionWriter {
     return this.s.index.get(to)! <= this.s.index.get(from)!;
   }
 
-  /** Emits the whole function. */
-  write(): void {
+  /** Emits the whole function; false when there is no room for its exits. */
+  write(): boolean {
     const { f } = this;
     const [cpu, rec] = [f.param(0), f.param(1)];
     f.block((exit) => {
@@ -92,17 +113,39 @@ export class RegionWriter {
       this.tree(0);
       f.unreachable();
     });
-    this.ops.epilogue();
-    f.store('i32', cpu, CPU.budget!, f.get(this.budget));
-    f.if(f.get(this.exitHandler), () =>
-      f.returnCallIndirect(HANDLER, f.get(this.exitHandler), cpu, f.get(this.exitRecord)),
-    );
-    f.returnCall('goto', cpu, f.get(this.exitRip));
+    const table = this.links.exitTable(this.exits);
+    this.writeExit(table);
     f.prepend(() => {
       this.ops.prologue();
       const left = x.sub(x.load('i32', cpu, CPU.budget!), x.load('i32_16u', rec, REC.COUNT));
       f.setVariable(this.budget, left);
     });
+    return table !== 0;
+  }
+  private writeExit(table: number): void {
+    const { f } = this;
+    const cpu = f.param(0);
+    const site = f.get(this.exitSite);
+    this.ops.epilogue();
+    f.if(x.compare('ge_s', site, x.i32Const(0)), () => {
+      const at = f.let(x.add(site, x.i32Const(table)));
+      const back = x.load('i32', at, REGION_EXIT.BACK);
+      f.store('i32', cpu, CPU.budget!, x.add(f.get(this.budget), back));
+      if (this.pageNumbers.length > 0) {
+        const offset = x.signExtend(32, x.load('i64_32u', at, REGION_EXIT.PAGE));
+        f.store('i64', cpu, CPU.page_base!, x.add(this.ops.page(), offset));
+      }
+      const handler = x.load('i32', at, REGION_EXIT.HANDLER);
+      f.returnCallIndirect(HANDLER, handler, cpu, x.load('i32', at, REGION_EXIT.REC));
+    });
+    f.store('i32', cpu, CPU.budget!, f.get(this.budget));
+    const rip = f.get(this.exitRip);
+    f.if(x.compare('eq', site, x.i32Const(EXIT_EVENTS)), () => {
+      f.store('i64', cpu, CPU.rip!, rip);
+      f.returnCall('goto_events', cpu);
+    });
+    f.if(x.compare('ge_s', f.get(this.budget), x.i32Const(0)), () => gotoKnown(f, cpu, rip));
+    f.returnCall('goto', cpu, rip);
   }
 
   /** 32-bit code is translated for flat segments: base 0, limit 4 GiB, writable data. Others are the interpreter's. */
@@ -177,6 +220,7 @@ export class RegionWriter {
   }
   /** Goes from the current node to a position: inside the region if it is a block there. */
   private goTo(target: number): void {
+    this.enterPage(target);
     const to = this.s.index.get(target);
     if (to === undefined || this.s.isIrreducible(this.node, to)) {
       if (target === RETURN_NODE) this.leaveToRip(this.f.get(this.returnTo));
@@ -192,6 +236,26 @@ export class RegionWriter {
       this.settleFor(target);
       this.f.br(label);
     } else this.inline(to);
+  }
+  /** Before control comes to another page: is it there, and what it was? */
+  private enterPage(target: number): void {
+    const { f } = this;
+    if (target === RETURN_NODE || !this.s.index.has(target)) return;
+    const d = pageOf(target);
+    if (d === 0 || this.currentPage() === d) return;
+    const bit = x.i32Const(1 << this.pageNumbers.indexOf(d));
+    const { page, drops } = this.links.pages(d);
+    f.unlikely(x.eqz(x.and(f.get(this.verified), bit)), () => {
+      const base = this.ops.fetchAddress(d * 4096);
+      const holds = f.call('page_holds', f.param(0), base, x.i32Const(page), x.i32Const(drops));
+      f.unlikely(x.eqz(holds), () => this.leaveToRip(this.ops.ripOf(target)));
+      f.setVariable(this.verified, x.or(f.get(this.verified), bit));
+    });
+  }
+  /** Number of the page that the current node is in; undefined where it may be any. */
+  private currentPage(): number | undefined {
+    const key = this.s.order[this.node]!;
+    return key === RETURN_NODE ? undefined : pageOf(key);
   }
   /** A loop goes round, unless the budget is used up. */
   private goBack(to: number, target: number): void {
@@ -249,6 +313,11 @@ export class RegionWriter {
       this.done = n;
       const i = b.insns[n]!;
       ops.begin(i);
+      // The shadow of STI lasts to the end of the next instruction, which is not the region's.
+      if (i.insn.row.name === 'sti' && n === b.insns.length - 1) {
+        this.leaveAt(i);
+        return;
+      }
       this.checkUnit(i);
       i.insn.row.exec(ops as unknown as Ops<Expr>);
     }
@@ -298,11 +367,17 @@ export class RegionWriter {
   private returnCode(): void {
     const { f } = this;
     const within = f.let(x.sub(f.get(this.returnTo), this.ops.page()));
-    f.if(x.compare('ge_s', f.get(this.budget), x.i32Const(0)), () => {
-      for (const site of this.sites) {
-        f.if(x.compare('eq', within, x.i64Const(BigInt(site))), () => this.goTo(site));
+    const at = (site: number): Expr => x.i64Const(BigInt(site));
+    const find = (sites: readonly number[]): void => {
+      if (sites.length <= 3) {
+        for (const site of sites) f.if(x.compare('eq', within, at(site)), () => this.goTo(site));
+        return;
       }
-    });
+      const middle = sites.length >> 1;
+      const upper = x.compare('ge_s', within, at(sites[middle]!));
+      f.if(upper, () => find(sites.slice(middle)), () => find(sites.slice(0, middle)));
+    };
+    f.if(x.compare('ge_s', f.get(this.budget), x.i32Const(0)), () => find([...this.sites].sort((a, b) => a - b)));
     this.leaveToRip(f.get(this.returnTo));
   }
 
@@ -312,29 +387,47 @@ export class RegionWriter {
   }
   /** Lets the interpreter go on at an instruction; `unspent` instructions of the block were not carried out. */
   private leaveBefore(i: RegionInsn, unspent: number): void {
-    const { f } = this;
-    this.ops.settle();
-    const back = unspent + i.count;
-    if (back !== 0) f.setVariable(this.budget, x.add(f.get(this.budget), x.i32Const(back)));
-    f.setVariable(this.exitHandler, x.i32Const(i.handler));
-    f.setVariable(this.exitRecord, x.i32Const(i.rec));
-    f.br(this.exit);
-  }
-  private leaveToRip(rip: Expr): void {
-    const { f } = this;
-    this.ops.settle();
-    f.setVariable(this.exitRip, rip);
-    f.setVariable(this.exitHandler, x.i32Const(0));
-    f.br(this.exit);
+    this.leaveBy({ handler: i.handler, rec: i.rec, back: unspent + i.count, page: pageOf(i.at) });
   }
   private leaveTo(target: number): void {
-    const { f } = this;
+    const page = this.currentPage() ?? 0;
+    const key = `${page} ${target}`;
+    const rec = this.joins.get(key) ?? this.links.join(page, target);
+    this.joins.set(key, rec);
+    this.leaveBy({ handler: this.links.joinHandler, rec, back: 0, page });
+  }
+  private leaveBy(e: RegionExit): void {
+    const key = `${e.handler} ${e.rec} ${e.back} ${e.page}`;
+    let n = this.exitNumber.get(key);
+    if (n === undefined) {
+      n = this.exits.push(e) - 1;
+      this.exitNumber.set(key, n);
+    }
+    this.leave(n * REGION_EXIT.SIZE);
+  }
+  private leaveToRip(rip: Expr): void {
+    this.f.setVariable(this.exitRip, rip);
+    this.leave(EXIT_RIP);
+  }
+  /** Behind the current instruction, looking for events. */
+  private leaveBehind(): void {
+    const { f, block, done } = this;
+    const unspent = block.insns.length - done - 1;
+    const { insn, at } = block.insns[done]!;
+    if (unspent !== 0) f.setVariable(this.budget, x.add(f.get(this.budget), x.i32Const(unspent)));
+    f.setVariable(this.exitRip, this.ops.ripOf(at + insn.length));
+    this.leave(EXIT_EVENTS);
+  }
+  private leave(site: number): void {
     this.ops.settle();
-    f.setVariable(this.exitHandler, x.i32Const(this.joins.joinHandler));
-    f.setVariable(this.exitRecord, x.i32Const(this.joins.join(target)));
-    f.br(this.exit);
+    this.f.setVariable(this.exitSite, x.i32Const(site));
+    this.f.br(this.exit);
   }
 }
+
+/** Ways out that are not in the table: to a computed rip, and the same with a look at events. */
+const EXIT_RIP = -1;
+const EXIT_EVENTS = -2;
 
 /** Fewest accesses of a kind for which the page is kept where they are not in a loop. */
 const KEPT_FROM = 3;
@@ -349,7 +442,7 @@ function pagesKept(cfg: Cfg, s: Structure): ReadonlyMap<string, PageUse> {
         const old = found.get(k) ?? { read: false, write: false, count: 0 };
         found.set(k, { read: old.read || read, write: old.write || write, count: old.count + weight });
       };
-      const use = rowUse(insn.row).methods;
+      const use = rowUse(insn.row, insn.mode.code === 64).methods;
       const operand =
         insn.mem && insn.row.operands.find((o, i) => insn.operands[i]?.kind === 'mem' && (o.read || o.write));
       if (insn.mem && operand) note(accessKey(insn.mem), !operand.write, operand.write);

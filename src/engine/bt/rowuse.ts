@@ -8,37 +8,31 @@ export interface RowUse {
   readonly helpers: ReadonlySet<string>;
 }
 
-const USES = new WeakMap<Row, RowUse>();
+const USES = { long: new WeakMap<Row, RowUse>(), legacy: new WeakMap<Row, RowUse>() };
 /** Methods that give control back to the row by calling a function it passes. */
 const CALLBACKS: Readonly<Record<string, (...args: never[]) => unknown>> = {
   if: (_c: unknown, then: () => void, otherwise?: () => void) => [then(), otherwise?.()],
   setFlag: (_f: unknown, v: () => unknown) => v(),
 };
 
-export function rowUse(row: Row): RowUse {
-  const known = USES.get(row);
+/** What a row asks in 64-bit mode (`long`) or outside it. */
+export function rowUse(row: Row, long: boolean): RowUse {
+  const uses = USES[long ? 'long' : 'legacy'];
+  const known = uses.get(row);
   if (known) return known;
   const methods = new Set<string>();
   const helpers = new Set<string>();
-  for (const [w, long] of SIZES) {
+  for (const w of [16, 32, 64] as const) {
+    if (w === 64 && !long) continue;
     for (const inMemory of [true, false]) {
       const given = { w, asize: long ? 64 : 32, stack: long ? 64 : 32, long, vl: 128 };
       row.exec(recorder(given, inMemory, methods, helpers) as never);
     }
   }
   const use = { methods, helpers };
-  USES.set(row, use);
+  uses.set(row, use);
   return use;
 }
-
-/** Operand sizes with and without 64-bit mode: what a row asks for may depend on them. */
-const SIZES: readonly (readonly [16 | 32 | 64, boolean])[] = [
-  [16, false],
-  [32, false],
-  [16, true],
-  [32, true],
-  [64, true],
-];
 
 /** An implementation of the vocabulary that notes what is asked. */
 function recorder(

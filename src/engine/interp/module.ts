@@ -16,6 +16,7 @@ import { isConditionalBranch, type Shape, shapeKey, shapesOf } from '../shape.ts
 import { defineAgen } from './agen.ts';
 import { defineArithmetic } from './arithmetic.ts';
 import { countEntry, HANDLER, HandlerOps } from './backend.ts';
+import { codePageEntry, itlbEntry, itlbTag, withRecordAt } from './goto.ts';
 import { PureWasm } from './pure.ts';
 import { FIRST_HANDLER, SPECIAL } from './special.ts';
 
@@ -42,7 +43,7 @@ const RUNTIME: Readonly<Record<string, FuncType>> = {
 };
 /** Exports: what the vCPU enters, and what translated code calls. */
 export const INTERPRETER_FUNCTIONS: readonly string[] = [
-  ...['enter', 'goto', 'explicit', 'mulhu64', 'mulhs64', 'udiv128'],
+  ...['enter', 'goto', 'goto_events', 'explicit', 'mulhu64', 'mulhs64', 'udiv128'],
   ...FLAGS.map((f) => `flag_${f}`),
   ...Array.from({ length: 8 }, (_, i) => `cond_${2 * i}`),
 ];
@@ -159,16 +160,7 @@ function defineGoto(m: ModuleBuilder): void {
     f.store('i64', cpu, CPU.rip!, rip);
     f.return();
   });
-  const linear = f.let(x.and(x.add(rip, load64(cpu, CPU.code_base!)), load64(cpu, CPU.code_mask!)));
-  const entry = f.let(itlbEntry(cpu, linear));
-  f.if(x.compare('eq', load64(entry, ITLB.OFFSET + ITLB.TAG), itlbTag(cpu, linear)), () => {
-    const within = f.let(x.and(x.wrap(linear), x.i32Const(0xfff)));
-    const t = f.let(codePageEntry(load32(entry, ITLB.OFFSET + ITLB.PAGE), within));
-    f.if(t, () => {
-      f.store('i64', cpu, CPU.page_base!, x.sub(rip, x.extendU(within)));
-      enter(f, cpu, t);
-    });
-  });
+  withRecordAt(f, cpu, rip, (t) => enter(f, cpu, t));
   f.store('i64', cpu, CPU.rip!, rip);
   const made = f.variable('i32');
   f.setVariable(made, f.call('fetch_record', cpu));
@@ -181,18 +173,6 @@ function defineGoto(m: ModuleBuilder): void {
   f.store('i64', cpu, CPU.page_base!, x.sub(load64(cpu, CPU.rip!), offset));
   enter(f, cpu, found);
 }
-const itlbEntry = (cpu: Expr, linear: Expr): Expr => {
-  const index = x.and(
-    x.wrap(x.binary('shr_u', linear, x.i64Const(8n))),
-    x.i32Const((ITLB.ENTRIES - 1) * ITLB.ENTRY_SIZE),
-  );
-  return x.add(cpu, index);
-};
-const itlbTag = (cpu: Expr, linear: Expr): Expr =>
-  x.or(x.and(linear, x.i64Const(-4096n)), x.load('i64_32u', cpu, CPU.itlb_ctx!));
-const codePageEntry = (page: Expr, within: Expr): Expr =>
-  load32(x.add(page, x.binary('shl', within, x.i32Const(2))), CODE_PAGE.ENTRY);
-
 /** `branch_slow(cpu, rec, target)`: a taken branch whose link is not known; learns it when the target is in this page. */
 function defineBranchSlow(m: ModuleBuilder, name: string, retired: number): void {
   const f = m.define(name, { params: ['i32', 'i32', 'i64'], results: [] });

@@ -70,6 +70,12 @@ const SEGMENT: readonly Row[] = SEGMENT_FORMS.flatMap(([seg, pushed, popped]) =>
   return [...rows, row(`pop ${name}`, '', popped, exec, { ...D64, no64, user: false, ends: seg === SEG.ss })];
 });
 
+/** PUSHF: RF and VM are not pushed. Outside 64-bit mode it may be virtual-8086 mode, where IOPL decides. */
+const pushFlags: Row['exec'] = (s) => {
+  if (s.long) push(s, s.w, s.let(s.and(s.or(s.field('eflags'), s.arith()), s.k(0xfffcffffn))));
+  else s.check('push_flags', num(s, s.w));
+};
+
 const pusha: Row['exec'] = (s) => {
   const bytes = s.w / 8;
   for (let i = 0; i < 8; i++) s.store(s.w, 'ss', stackAt(s, -bytes * (i + 1)), s.reg(s.w, i));
@@ -116,7 +122,7 @@ export const STACK_ROWS: readonly Row[] = [
   ...SEGMENT,
   row('pushaw/pushad/pushad', '', '60', pusha, { no64: true, stack: true }),
   row('popaw/popad/popad', '', '61', popa, { no64: true, stack: true }),
-  row('pushf/pushfd/pushfq', '', '9C', (s) => s.check('push_flags', num(s, s.w)), { ...D64, user: false }),
+  row('pushf/pushfd/pushfq', '', '9C', pushFlags, { ...D64, user: false }),
   row('popf/popfd/popfq', '', '9D', (s) => s.check('pop_flags', num(s, s.w)), { ...D64, ends: true, user: false }),
   row('enter', 'Iw, Ib', 'C8', enter, D64),
   row('leave', '', 'C9', leave, D64),
