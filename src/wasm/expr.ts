@@ -74,6 +74,16 @@ export const localGet = (index: number, type: ValType, cheap = true): Expr => ({
   cheap,
 });
 
+/** Adds the numbers of the locals that a tree reads to `found`. */
+export function localsOf(e: Expr, found: Set<number>): void {
+  if (e.code[0] === 0x20) {
+    let n = 0;
+    for (let i = e.code.length - 1; i > 0; i--) n = n * 128 + (e.code[i]! & 0x7f);
+    found.add(n);
+  }
+  for (const a of e.args) localsOf(a, found);
+}
+
 /** Any instruction by its opcode bytes. */
 export const inst = (type: ValType, code: readonly number[], ...args: Expr[]): Expr => ({ type, code, args });
 

@@ -1,5 +1,5 @@
 /** Builds WebAssembly modules: function bodies statement by statement, and the module around them. */
-import { type Expr, emitExpr, localGet, STORES, type StoreOp, uleb, VAL_TYPE, type ValType } from './expr.ts';
+import { type Expr, emitExpr, localGet, localsOf, STORES, type StoreOp, uleb, VAL_TYPE, type ValType } from './expr.ts';
 
 export interface FuncType {
   readonly params: readonly ValType[];
@@ -16,6 +16,9 @@ export class FunctionBuilder {
   private readonly locals: ValType[] = [];
   private readonly code: number[] = [];
   private depth = 0;
+  /** Locals of temporaries, and those of them that are free, by type. */
+  private readonly temporaries: number[] = [];
+  private readonly free = new Map<ValType, number[]>();
   /** Positions of conditional branches in the code that are hardly ever (0) or nearly always (1) taken. */
   private hints: { at: number; likely: 0 | 1 }[] = [];
   private readonly module: ModuleBuilder;
@@ -51,10 +54,31 @@ export class FunctionBuilder {
     emitExpr(this.code, e);
     this.code.push(0x21, ...uleb(index));
   }
+  /** A local for a value that is needed until keepTemporaries says otherwise. */
+  temporary(type: ValType): number {
+    const free = this.free.get(type)?.pop();
+    if (free !== undefined) return free;
+    const i = this.variable(type);
+    this.temporaries.push(i);
+    return i;
+  }
+  /** Lets the locals of temporaries be used again, but those that `live` reads. */
+  keepTemporaries(live: Iterable<Expr>): void {
+    const kept = new Set<number>();
+    for (const e of live) localsOf(e, kept);
+    for (const list of this.free.values()) list.length = 0;
+    for (const i of this.temporaries) {
+      if (kept.has(i)) continue;
+      const type = this.locals[i - this.type.params.length]!;
+      const list = this.free.get(type);
+      if (list) list.push(i);
+      else this.free.set(type, [i]);
+    }
+  }
   /** Evaluates `e` now and names the value: the result can be used any number of times. */
   let(e: Expr): Expr {
     if (e.cheap) return e;
-    const i = this.variable(e.type);
+    const i = this.temporary(e.type);
     this.setVariable(i, e);
     const { bits, plain, lane0 } = e;
     return {

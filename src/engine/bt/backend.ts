@@ -152,6 +152,7 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
   /** Turns to the next instruction. */
   begin(i: RegionInsn): void {
     const { insn } = i;
+    this.f.keepTemporaries(this.knownValues());
     this.current = i;
     this.w = insn.w;
     this.asize = insn.asize;
@@ -178,6 +179,18 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     this.flagState = { kind: 'unknown' };
     this.known.fill(NOTHING);
     this.lanes.clear();
+  }
+
+  /** The values that what is known refers to. */
+  private *knownValues(): Generator<Expr> {
+    for (const k of this.known) {
+      if (k.value) yield k.value;
+      if (k.low8) yield k.low8;
+    }
+    for (const lane of this.lanes.values()) yield lane.value;
+    const s = this.flagState;
+    if (s.kind === 'bits') yield s.bits;
+    else if (s.kind !== 'unknown') yield* [s.r, s.x, s.y];
   }
 
   // --- the region's frame ----------------------------------------------------------------------------------

@@ -30,10 +30,9 @@ function flagUse({ insn }: RegionInsn): FlagUse {
   // A count is what makes shifts set flags or not.
   const count = imm?.kind === 'imm' ? imm.value & 63n : -1n;
   const key = `${insn.w} ${insn.mem !== undefined} ${count}`;
-  let known = USES.get(insn.row);
-  if (!known) USES.set(insn.row, (known = new Map()));
-  let use = known.get(key);
-  if (!use) known.set(key, (use = record(insn.row, insn, count)));
+  const uses = USES.get(insn.row) ?? new Map<string, FlagUse>();
+  const use = uses.get(key) ?? record(insn.row, insn, count);
+  USES.set(insn.row, uses.set(key, use));
   return use;
 }
 

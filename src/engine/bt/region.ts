@@ -11,9 +11,9 @@ import type { Ops } from '../../isa/ops.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
 import { HANDLER } from '../interp/backend.ts';
+import { gotoKnown } from '../interp/goto.ts';
 import { accessKey, type LoopComparison, type PageUse, RegionOps, STACK_KEY } from './backend.ts';
 import { type Block, type Cfg, pageOf, RETURN_NODE, type RegionInsn, returnSites, successors } from './cfg.ts';
-import { gotoKnown } from '../interp/goto.ts';
 import { blocksNeedingFlags } from './liveness.ts';
 import { rowUse } from './rowuse.ts';
 import { type Structure, structure } from './structure.ts';
@@ -74,7 +74,7 @@ export class RegionWriter {
     this.cfg = cfg;
     this.links = links;
     this.sites = returnSites(cfg);
-    this.s = structure(cfg.entry, (k) => this.successorsOf(k));
+    this.s = structure(cfg.entry, (k) => this.successorsOf(k), RETURN_NODE);
     const { f } = this;
     const control = {
       leaveAt: (i: RegionInsn): void => this.leaveAt(i),
@@ -375,7 +375,11 @@ export class RegionWriter {
       }
       const middle = sites.length >> 1;
       const upper = x.compare('ge_s', within, at(sites[middle]!));
-      f.if(upper, () => find(sites.slice(middle)), () => find(sites.slice(0, middle)));
+      f.if(
+        upper,
+        () => find(sites.slice(middle)),
+        () => find(sites.slice(0, middle)),
+      );
     };
     f.if(x.compare('ge_s', f.get(this.budget), x.i32Const(0)), () => find([...this.sites].sort((a, b) => a - b)));
     this.leaveToRip(f.get(this.returnTo));
@@ -430,7 +434,7 @@ const EXIT_RIP = -1;
 const EXIT_EVENTS = -2;
 
 /** Fewest accesses of a kind for which the page is kept where they are not in a loop. */
-const KEPT_FROM = 3;
+const KEPT_FROM = 12;
 
 /** The pages worth keeping: of accesses in loops, and of those there are several of. */
 function pagesKept(cfg: Cfg, s: Structure): ReadonlyMap<string, PageUse> {

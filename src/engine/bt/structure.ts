@@ -12,7 +12,7 @@ export interface Structure {
   readonly children: readonly (readonly number[])[];
   /** Target of a back edge from a node that it dominates. */
   readonly isLoop: readonly boolean[];
-  /** On a way from a loop's head back to it. */
+  /** On a way from a small loop's head back to it. */
   readonly inLoop: readonly boolean[];
   /** More than one forward edge comes in. */
   readonly isMerge: readonly boolean[];
@@ -20,7 +20,8 @@ export interface Structure {
   isIrreducible(from: number, to: number): boolean;
 }
 
-export function structure(entry: number, successors: (key: number) => readonly number[]): Structure {
+/** `hub`: a node whose edges say nothing about loops, as it stands for many returns. */
+export function structure(entry: number, successors: (key: number) => readonly number[], hub?: number): Structure {
   const order = reversePostorder(entry, successors);
   const index = new Map(order.map((k, i) => [k, i]));
   const preds: number[][] = order.map(() => []);
@@ -44,7 +45,9 @@ export function structure(entry: number, successors: (key: number) => readonly n
     if (to > from) forward[to] = forward[to]! + 1;
     else if (dominates(to, from)) isLoop[to] = true;
   }
-  const inLoop = loopBodies(edges, preds, dominates);
+  const hubIndex = hub === undefined ? -1 : (index.get(hub) ?? -1);
+  const direct = edges.filter(([from]) => from !== hubIndex);
+  const inLoop = loopBodies(direct, dominates, order.length);
   const children: number[][] = order.map(() => []);
   for (let i = 1; i < order.length; i++) children[idom[i]!]!.push(i);
   return {
@@ -59,13 +62,18 @@ export function structure(entry: number, successors: (key: number) => readonly n
   };
 }
 
+/** Loops of more blocks are hardly the kind that stays on a page. */
+const LOOP_BLOCKS = 16;
+
 /** The natural loops' nodes: those from which a back edge's source can be reached without passing the head. */
 function loopBodies(
   edges: readonly (readonly [number, number])[],
-  preds: readonly (readonly number[])[],
   dominates: (a: number, b: number) => boolean,
+  count: number,
 ): boolean[] {
-  const inLoop = preds.map(() => false);
+  const preds: number[][] = Array.from({ length: count }, () => []);
+  for (const [from, to] of edges) preds[to]!.push(from);
+  const inLoop: boolean[] = new Array(count).fill(false);
   for (const [from, head] of edges) {
     if (head > from || !dominates(head, from)) continue;
     const body = new Set([head]);
@@ -75,7 +83,7 @@ function loopBodies(
       body.add(n);
       work.push(...preds[n]!);
     }
-    for (const n of body) inLoop[n] = true;
+    if (body.size <= LOOP_BLOCKS) for (const n of body) inLoop[n] = true;
   }
   return inLoop;
 }

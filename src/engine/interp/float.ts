@@ -53,7 +53,7 @@ export function inlineFloat(f: FunctionBuilder, cpu: Expr, name: string, args: r
   const floats = args.map((a) => f.let(toFloat(bits, a)));
   const inputs = args.map((a) => f.let(a));
   const r = f.let(x.inst(type, [code], ...floats));
-  const result = f.variable(type);
+  const result = f.temporary(type);
   f.block((done) => {
     f.block((slow) => {
       for (const a of inputs) if (!a.plain) f.brIf(slow, isDenormal(bits, a), 0);
