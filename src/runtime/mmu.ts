@@ -259,10 +259,11 @@ export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
  * store) of `size` bytes hits now. 0 when it crosses a page, is not to RAM, faults, or has to be looked at.
  */
 export function ram_fill(cpu: u32, va: u64, size: u32, write: bool): bool {
-  if (quickly(cpu, va, size, write)) return true;
   const ctx = current_context(cpu);
-  if (load<u32>(cpu + CPU_WATCHED) || ctx == TLB_CTX_CHECKED) return false;
-  if (!canonical(va) || (<u32>va & 0xfff) + size > 4096 || translate(cpu, va, ctx, write)) return false;
+  if (!quickly(cpu, va, size, write)) {
+    if (load<u32>(cpu + CPU_WATCHED) || ctx == TLB_CTX_CHECKED) return false;
+    if (!canonical(va) || (<u32>va & 0xfff) + size > 4096 || translate(cpu, va, ctx, write)) return false;
+  }
   return load<u64>(tlb_entry(cpu, ctx, va) + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) == (va & PAGE);
 }
 

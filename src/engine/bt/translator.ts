@@ -4,7 +4,6 @@
 
 import type { Decoder } from '../../isa/decoder.ts';
 import { HELPERS } from '../../isa/helpers.ts';
-import type { Insn } from '../../isa/insn.ts';
 import { CODE_PAGE, CPU, HOT, ITLB, REC, REGION_EXIT } from '../../isa/layout.ts';
 import { type FuncType, ModuleBuilder } from '../../wasm/module.ts';
 import type { DecodeCache } from '../decode-cache.ts';

@@ -7,7 +7,7 @@
  */
 import { CC_OPS, ccRecipe, condition, recipeCondition, recipeFlag } from '../../isa/flags.ts';
 import { HELPERS } from '../../isa/helpers.ts';
-import { CODE_PAGE, CPU, EFLAGS, ITLB, REC } from '../../isa/layout.ts';
+import { CPU, EFLAGS, ITLB, REC } from '../../isa/layout.ts';
 import { FLAG_BIT, FLAGS, type Flag } from '../../isa/ops.ts';
 import type { Row } from '../../isa/row.ts';
 import * as x from '../../wasm/expr.ts';
