@@ -151,6 +151,9 @@ export class HostClock implements Clock, Snapshottable {
   #offset: bigint;
   /** The latest time given out: a source that steps back must not take guest time back. */
   #latest = 0n;
+  #fired = 0;
+  #lateNs = 0;
+  #latestNs = 0;
 
   /** Guest time starts at 0. @param nowNs monotonic host time in nanoseconds, from any origin */
   constructor(nowNs: () => bigint) {
@@ -186,8 +189,23 @@ export class HostClock implements Clock, Snapshottable {
       const timer = this.#timers.takeDue(now, sequence);
       if (timer === undefined) return fired;
       fired = true;
+      this.#noteLate(Number(now - timer.deadline));
       timer.fire();
     }
+  }
+
+  #noteLate(ns: number): void {
+    this.#fired++;
+    this.#lateNs += ns;
+    if (ns > this.#latestNs) this.#latestNs = ns;
+  }
+  /** How many timers fired so far, and how many microseconds after their deadlines: on average and at worst. */
+  get timers(): { readonly fired: number; readonly lateUs: number; readonly worstUs: number } {
+    return {
+      fired: this.#fired,
+      lateUs: this.#lateNs / 1000 / Math.max(1, this.#fired),
+      worstUs: this.#latestNs / 1000,
+    };
   }
 
   state(): DeviceState {

@@ -1,5 +1,5 @@
 /** What a machine has done: how fast, in which tier, why it came out of its engine. For people and for scripts. */
-import type { Clock } from '../devices/device.ts';
+import type { HostClock } from '../devices/clock.ts';
 import type { MachineCpu, RunEnd } from './contract-cpu.ts';
 import type { CpuCounts, CpuObserver } from './observe.ts';
 
@@ -25,6 +25,8 @@ export interface MachineStats extends CpuCounts {
   readonly time: TimeShares;
   /** Samples behind `interpreted` and `translated`. */
   readonly samples: number;
+  /** Timers of devices: how many fired, and how late, in microseconds of guest time. */
+  readonly timers: HostClock['timers'];
   /** Slices, by how they ended. */
   readonly slices: Readonly<Record<RunEnd, number>>;
 }
@@ -32,7 +34,7 @@ export interface MachineStats extends CpuCounts {
 export class Statistics {
   readonly #vcpu: Pick<MachineCpu, 'retired'>;
   readonly #observer: CpuObserver;
-  readonly #clock: Clock;
+  readonly #clock: HostClock;
   readonly #started = performance.now();
   readonly #slices = { budget: 0, hlt: 0, shutdown: 0 };
   #idleMs = 0;
@@ -43,7 +45,7 @@ export class Statistics {
   #samples = 0;
   #last = { instructions: 0, busyMs: 0 };
 
-  constructor(vcpu: Pick<MachineCpu, 'retired'>, observer: CpuObserver, clock: Clock) {
+  constructor(vcpu: Pick<MachineCpu, 'retired'>, observer: CpuObserver, clock: HostClock) {
     this.#vcpu = vcpu;
     this.#observer = observer;
     this.#clock = clock;
@@ -82,6 +84,7 @@ export class Statistics {
       mipsLately: mips(instructions - last.instructions, this.#busyMs - last.busyMs),
       time: this.#shares(ms, Math.min(translatingMs, this.#busyMs)),
       samples: this.#samples,
+      timers: this.#clock.timers,
       slices: { ...this.#slices },
       ...counts,
     };

@@ -96,4 +96,15 @@ describe('HostClock', () => {
     expect(other.now()).toBe(301n);
     expect(() => other.restore({ now: 1 })).toThrow(SnapshotError);
   });
+
+  it('tells how late its timers were', () => {
+    let now = 0n;
+    const clock = new HostClock(() => now);
+    expect(clock.timers).toEqual({ fired: 0, lateUs: 0, worstUs: 0 });
+    clock.at(1_000n, () => {});
+    clock.at(5_000n, () => {});
+    now = 5_000n;
+    clock.runDue();
+    expect(clock.timers).toEqual({ fired: 2, lateUs: 2, worstUs: 4 });
+  });
 });
