@@ -166,7 +166,8 @@ export class Machine implements Frames {
       this.ram + kernel,
     );
     this.frameOf = new Map();
-    for (const page of program.places.pages) {
+    // Backwards, so that pages that follow each other do not lie in frames that do.
+    for (const page of program.places.pages.toReversed()) {
       const frame = page.use === 'device' ? DEVICE : this.frames(1);
       const twin = page.use === 'code' ? this.frames(1) : frame;
       this.frameOf.set(page.at, [frame, twin]);
