@@ -35,6 +35,9 @@ export type VcpuState = Pick<
 >;
 
 const IA32_TSC = 0x10;
+/** MSRs of KVM's own. */
+const KVM_MSRS = 0x4b56_4d00;
+const KVM_MSRS_END = 0x4b56_4e00;
 /**
  * MSRs that go along where both engines have them: TSC_ADJUST before the TSC, which it is part of; SYSENTER, MISC_ENABLE,
  * PAT, MTRRs, SYSCALL, KERNEL_GS_BASE, TSC_AUX, KVM's clock. FS and GS bases and EFER are part of the special registers.
@@ -67,14 +70,21 @@ export function commonMsrs(a: VcpuState, b: VcpuState): number[] {
  */
 export function carryState(from: VcpuState, to: VcpuState, msrs: readonly number[], tscHz: number): void {
   const read = performance.now();
-  const values = from.getMsrs(msrs);
+  const values = new Map(from.getMsrs(msrs).map((value, i) => [msrs[i]!, value]));
   to.setSregs(from.getSregs());
   to.setRegs(from.getRegs());
   to.setXcr0(from.getXcr0());
   to.setXsave(from.getXsave());
   to.setDebugRegs(from.getDebugRegs());
-  const now = (value: bigint): bigint => value + BigInt(Math.round(((performance.now() - read) * tscHz) / 1000));
-  to.setMsrs(msrs.map((index, i) => [index, index === IA32_TSC ? now(values[i]!) : values[i]!] as const));
+  const some = (has: (index: number) => boolean): [number, bigint][] => [...values].filter(([index]) => has(index));
+  to.setMsrs(some((index) => index !== IA32_TSC && index < KVM_MSRS));
+  const tsc = values.get(IA32_TSC);
+  // At the last moment, so that little is lost; KVM's clock is reckoned from it.
+  if (tsc !== undefined) {
+    to.setMsrs([[IA32_TSC, tsc + BigInt(Math.round(((performance.now() - read) * tscHz) / 1000))]]);
+  }
+  to.setMsrs(some((index) => index >= KVM_MSRS && index < KVM_MSRS_END));
+  to.setMsrs(some((index) => index >= KVM_MSRS_END));
   to.setEvents(from.getEvents());
 }
 

@@ -141,20 +141,23 @@ describe.skipIf(typeof kvm === 'string')('state that goes to the other engine', 
 
   it('with a TSC that goes on', () => {
     const vm = make();
-    let last = vm.vcpu.getMsrs([0x10])[0]!;
     const hz = vm.tscHz;
-    const [first, began] = [last, performance.now()];
+    const earliest = performance.now();
+    let ended = 0;
+    let last = vm.vcpu.getMsrs([0x10])[0]!;
+    const [first, latest] = [last, performance.now()];
     for (let i = 0; i < 20; i++) {
       expect(vm.switchEngine(vm.engine === 'soft' ? 'kvm' : 'bt')).toBeUndefined();
+      ended = performance.now();
       const now = vm.vcpu.getMsrs([0x10])[0]!;
       // Half a millisecond for what two clocks of the host differ in.
       expect(now - last).toBeGreaterThan(-BigInt(Math.round(hz / 2000)));
       last = now;
     }
     const passed = Number(last - first) / hz;
-    const seconds = (performance.now() - began) / 1000;
-    expect(passed).toBeGreaterThan(seconds * 0.9);
-    expect(passed).toBeLessThan(seconds * 1.1 + 0.001);
+    // A busy host may stop this process between two of its looks at a clock.
+    expect(passed).toBeGreaterThan(((ended - latest) / 1000) * 0.7);
+    expect(passed).toBeLessThan(((performance.now() - earliest) / 1000) * 1.01 + 0.001);
     vm.close();
   });
 });

@@ -243,13 +243,19 @@ export function prepare(hypervisor: Hypervisor, p: Program): Guest {
   return guest;
 }
 
-/** RF in the third byte of a pushed RFLAGS: a processor that QEMU emulates does not set it at faults (SDM vol.3 17.3.1.1). */
+/**
+ * What a processor that QEMU (7.2) emulates does its own way: it does not set RF, in the third byte of a pushed RFLAGS,
+ * at faults (SDM vol.3 17.3.1.1), and sets the accessed bit in PDPTEs of PAE, which have none (4.4.1).
+ */
 const RF_BYTE = 2;
-function memoryDifferences(a: Uint8Array, b: Uint8Array): string[] {
+const ACCESSED = 0x20;
+const PDPTES = 32;
+function memoryDifferences(mode: ModeName, a: Uint8Array, b: Uint8Array): string[] {
   const found: string[] = [];
   for (let at = 0; at < AT.ram; at++) {
     const change = a[at]! ^ b[at]!;
     if (change === 0 || (change === 1 && at % 4 === RF_BYTE && at >= AT.stack - STACK && at < AT.stack)) continue;
+    if (mode === 'pae' && change === ACCESSED && at >= AT.tables && at < AT.tables + PDPTES) continue;
     found.push(`memory ${at.toString(16)}: ${a[at]!.toString(16)} and ${b[at]!.toString(16)}`);
   }
   return found.slice(0, MOST);
@@ -270,7 +276,7 @@ export function differences(soft: Hypervisor, other: Hypervisor, p: Program): st
   if (p.exits.at(-1) !== 'shutdown') {
     const found = compareVcpus(a.vcpu, b.vcpu, { all: true, wide: p.mode === 'long' });
     wrong.push(...found.map((d) => `${d.what}: ${d.a} and ${d.b}`));
-    wrong.push(...memoryDifferences(a.vm.memory.read(0, AT.ram), b.vm.memory.read(0, AT.ram)));
+    wrong.push(...memoryDifferences(p.mode, a.vm.memory.read(0, AT.ram), b.vm.memory.read(0, AT.ram)));
   }
   a.vm.close();
   b.vm.close();

@@ -72,7 +72,7 @@ const CASES = [
 ] as const;
 
 describe.skipIf(typeof kvm === 'string').for(CASES)('a guest at level $level', ({ level, rounds, longest }) => {
-  it('keeps its digest over a thousand switches', { timeout: 120_000 }, () => {
+  it('keeps its digest over a thousand switches', { timeout: 600_000 }, () => {
     const random = new Random(seedOf(`switches at level ${level}`));
     const vm = makeSwitchable(level);
     const regs = vm.vcpu.getRegs();

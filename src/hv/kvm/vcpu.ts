@@ -267,7 +267,7 @@ export class KvmVcpu implements Vcpu {
   }
   setMsrs(values: readonly (readonly [index: number, value: bigint])[]): void {
     const others = values.filter(([index, value]) => index !== IA32_TSC || !this.setTsc(value));
-    this.msrs(IOCTL.SET_MSRS, others, 'KVM_SET_MSRS');
+    if (others.length > 0) this.msrs(IOCTL.SET_MSRS, others, 'KVM_SET_MSRS');
   }
   /**
    * Sets the TSC by its offset to the host's: a write of the MSR that is within a second of what the kernel expects
