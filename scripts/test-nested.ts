@@ -57,16 +57,25 @@ interface Settings {
   readonly words: readonly string[];
 }
 
+const OPTIONS = {
+  steps: { type: 'string', default: DEFAULT_STEPS.join(',') },
+  fresh: { type: 'boolean', default: false },
+  'kvm-amd': { type: 'string', default: '' },
+  append: { type: 'string', default: 'quiet' },
+  minutes: { type: 'string', default: '60' },
+} as const;
+
+function parsed() {
+  try {
+    return parseArgs({ options: OPTIONS }).values;
+  } catch (error) {
+    const names = Object.keys(OPTIONS).map((name) => `--${name}`);
+    fail(`${(error as Error).message.replace(/\.[\s\S]*$/, '')}; the options are ${names.join(', ')}`, 2);
+  }
+}
+
 function settings(): Settings {
-  const { values } = parseArgs({
-    options: {
-      steps: { type: 'string', default: DEFAULT_STEPS.join(',') },
-      fresh: { type: 'boolean', default: false },
-      'kvm-amd': { type: 'string', default: '' },
-      append: { type: 'string', default: 'quiet' },
-      minutes: { type: 'string', default: '60' },
-    },
-  });
+  const values = parsed();
   const steps = values.steps.split(',');
   const unknown = steps.filter((name) => !Object.hasOwn(CHECKS, name));
   if (unknown.length > 0) {
