@@ -140,13 +140,23 @@ function settingsOf({ scale, rounds, clock, choices }: Options): Results['settin
   return { scale, rounds, clock, append: APPEND, engine: choices.engine, qemuCpu: choices.qemuCpu };
 }
 
+/** Versions of a run that goes on: where one has changed since, both are told. */
+function bothVersions(old: Results['versions'], now: Results['versions']): Results['versions'] {
+  const both = Object.entries(now).map(([peer, version]) => {
+    const known = old[peer];
+    return [peer, known === undefined || known.endsWith(version) ? (known ?? version) : `${known}, later ${version}`];
+  });
+  return Object.fromEntries(both);
+}
+
 /** What an earlier run with the same words left, without what failed. @throws BenchError when the words differ */
-function resumed(path: string, options: Options): Results {
+function resumed(path: string, options: Options, versions: Results['versions']): Results {
   const results = readResults(path);
   if (JSON.stringify(results.settings) !== JSON.stringify(settingsOf(options))) {
     throw new BenchError(`${path} was made with other words; give the same, or leave out --resume`);
   }
-  return { ...results, runs: results.runs.filter((run) => run.failure === undefined) };
+  const runs = results.runs.filter((run) => run.failure === undefined);
+  return { ...results, versions: bothVersions(results.versions, versions), runs };
 }
 
 async function main(): Promise<void> {
@@ -158,7 +168,7 @@ async function main(): Promise<void> {
   const { contestants, versions } = present(options);
   if (contestants.length === 0) throw new BenchError('nobody is left to measure; install gcc and qemu-system-x86');
   const path = options.json ?? join(root, 'build/bench/results.json');
-  const old = options.resume && existsSync(path) ? resumed(path, options) : undefined;
+  const old = options.resume && existsSync(path) ? resumed(path, options, versions) : undefined;
   let results: Results = old ?? {
     format: 1,
     date: new Date().toISOString().slice(0, 10),
