@@ -12,7 +12,15 @@
 import { parseArgs } from 'node:util';
 import { pullProgress } from '../src/cli/app/progress.ts';
 import { outerParts } from './nested/packages.ts';
-import { type OuterRun, qemuVersion, runOuterGuest, type StepResult, type Time } from './nested/qemu.ts';
+import {
+  CLOCKS,
+  type Clock,
+  type OuterRun,
+  qemuVersion,
+  runOuterGuest,
+  type StepResult,
+  type Time,
+} from './nested/qemu.ts';
 import { buildOuterGuest } from './nested/root.ts';
 
 /** What a step must show; returns what is wrong, or nothing. */
@@ -51,6 +59,7 @@ function fail(message: string, code = 1): never {
 interface Settings {
   readonly steps: readonly string[];
   readonly fresh: boolean;
+  readonly clock: Clock;
   /** Seconds. */
   readonly limit: number;
   /** Words that init.sh reads. */
@@ -62,6 +71,7 @@ const OPTIONS = {
   fresh: { type: 'boolean', default: false },
   'kvm-amd': { type: 'string', default: '' },
   append: { type: 'string', default: 'quiet' },
+  clock: { type: 'string', default: 'host' },
   minutes: { type: 'string', default: '60' },
 } as const;
 
@@ -81,6 +91,8 @@ function settings(): Settings {
   if (unknown.length > 0) {
     fail(`no step named ${unknown.join(', ')}; the steps are ${Object.keys(CHECKS).join(', ')}`, 2);
   }
+  const clock = (Object.keys(CLOCKS) as Clock[]).find((name) => name === values.clock);
+  if (!clock) fail(`no clock ${values.clock}; the clocks are ${Object.keys(CLOCKS).join(', ')}`, 2);
   const limit = Number(values.minutes) * 60;
   if (!(limit > 0)) fail('--minutes takes a number above 0', 2);
   // A machine that hangs is ended before the outer guest is, so that its console is seen.
@@ -88,7 +100,7 @@ function settings(): Settings {
   const joined = (text: string): string => text.trim().replace(/\s+/g, '+');
   const more = { kvm_amd: joined(values['kvm-amd']), append: joined(values.append) };
   const words = Object.entries({ ...word, ...more }).filter(([, value]) => value !== '');
-  return { steps, fresh: values.fresh, limit, words: words.map(([name, value]) => `nested.${name}=${value}`) };
+  return { steps, fresh: values.fresh, clock, limit, words: words.map(([name, value]) => `nested.${name}=${value}`) };
 }
 
 const seconds = ({ clock, processor }: Time): string =>
@@ -102,7 +114,7 @@ function report(step: StepResult): boolean {
 }
 
 function verdict(run: OuterRun, wanted: readonly string[]): number {
-  console.log(`\n  outer guest up after ${seconds(run.boot)}`);
+  console.log(run.boot ? `\n  outer guest up after ${seconds(run.boot)}` : '\n✗ the outer guest did not come up');
   const good = run.steps.filter(report).map((step) => step.name);
   const bad = wanted.filter((name) => !good.includes(name));
   if (bad.length === 0) {
@@ -114,7 +126,7 @@ function verdict(run: OuterRun, wanted: readonly string[]): number {
   return 1;
 }
 
-const { steps, fresh, limit, words } = settings();
+const { steps, fresh, clock, limit, words } = settings();
 const version = qemuVersion();
 if (!version) fail('no qemu-system-x86_64 here; install the package qemu-system-x86');
 const onProgress = pullProgress(process.stderr);
@@ -127,7 +139,7 @@ try {
   const onLine = (line: string): void => {
     console.log(`${((performance.now() - started) / 1000).toFixed(0).padStart(5)} | ${line}`);
   };
-  process.exitCode = verdict(await runOuterGuest(guest, { words, limit, onLine }), steps);
+  process.exitCode = verdict(await runOuterGuest(guest, { words, clock, limit, onLine }), steps);
 } catch (error) {
   fail((error as Error).message);
 }

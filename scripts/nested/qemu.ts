@@ -10,10 +10,21 @@ import type { OuterGuest } from './root.ts';
 const QEMU = 'qemu-system-x86_64';
 /** Of 5-level paging the nested page tables would have to have five levels too. */
 const CPU = 'max,+svm,-la57';
-/** MiB; Node.js is a file in memory, and the inner guest's memory comes on top. */
-const MEMORY = 3072;
 /** MiB of translated code: Node.js and what it compiles are much code. */
 const TRANSLATIONS = 512;
+/** How QEMU's clocks go: with the host's, or by the guest's instructions, 2 ns each, idle time skipped. */
+export const CLOCKS = {
+  host: ['-accel', `tcg,thread=multi,tb-size=${TRANSLATIONS}`],
+  // QEMU counts instructions on one thread only.
+  instructions: [
+    ...['-accel', `tcg,thread=single,tb-size=${TRANSLATIONS}`],
+    ...['-icount', 'shift=1,sleep=off', '-rtc', 'clock=vm'],
+  ],
+} as const;
+export type Clock = keyof typeof CLOCKS;
+
+/** MiB; Node.js is a file in memory, and the inner guest's memory comes on top. */
+const MEMORY = 3072;
 
 /** no_timer_check: on a busy host the emulated timer may miss the ticks that the kernel waits for to trust it. */
 const KERNEL_WORDS = [
@@ -42,6 +53,7 @@ export interface StepResult {
 export interface RunSettings {
   /** Words behind the kernel's own. */
   readonly words: readonly string[];
+  readonly clock: Clock;
   /** Seconds after which QEMU is stopped. */
   readonly limit: number;
   readonly onLine: (line: string) => void;
@@ -53,8 +65,8 @@ export interface OuterRun {
   /** Name of a step that began and did not end. */
   readonly unfinished: string | undefined;
   readonly timedOut: boolean;
-  /** From QEMU's start to the first step. */
-  readonly boot: Time;
+  /** From QEMU's start to the first step; undefined when there was none. */
+  readonly boot: Time | undefined;
   /** To the last line. */
   readonly total: Time;
 }
@@ -118,10 +130,10 @@ class StepReader {
   }
 }
 
-function start(folder: string, words: readonly string[]): ChildProcess {
+function start(folder: string, { words, clock }: RunSettings): ChildProcess {
   const kernelWords = [...KERNEL_WORDS, ...words].join(' ');
   const args = [
-    ...['-accel', `tcg,thread=multi,tb-size=${TRANSLATIONS}`],
+    ...CLOCKS[clock],
     ...['-cpu', CPU, '-m', String(MEMORY)],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
     ...['-kernel', join(folder, 'vmlinuz'), '-initrd', join(folder, 'initramfs.cpio')],
@@ -147,7 +159,7 @@ async function follow(child: ChildProcess, settings: RunSettings): Promise<Outer
   } finally {
     clearTimeout(timer);
   }
-  const { steps, last, boot = last, current } = reader;
+  const { steps, last, boot, current } = reader;
   return { steps, unfinished: current?.name, timedOut, boot, total: last };
 }
 
@@ -167,7 +179,7 @@ export async function runOuterGuest(guest: OuterGuest, settings: RunSettings): P
   try {
     writeFileSync(join(folder, 'vmlinuz'), guest.kernel);
     writeFileSync(join(folder, 'initramfs.cpio'), guest.initramfs);
-    child = start(folder, settings.words);
+    child = start(folder, settings);
     return await follow(child, settings);
   } finally {
     release();
