@@ -21,6 +21,8 @@ export interface FuzzOptions {
   /** Milliseconds of processor time after which the run ends whatever is left. */
   readonly limit: number;
   readonly engine: string;
+  /** Only rows whose name matches; the host oracle knows it. */
+  readonly only?: RegExp | undefined;
 }
 
 /** What a run of one oracle came to. */
@@ -38,7 +40,8 @@ interface JobSummary extends FuzzSummary {
 }
 
 const usage = `usage: npm run fuzz -- --oracle ${ORACLES.join('|')} [--cases N] [--seed S] [--bits 64,32,16]
-  [--values states per instruction] [--minutes of processor time a job] [--engine interpreter|translator] [--jobs N] [--record]`;
+  [--values states per instruction] [--minutes of processor time a job] [--engine interpreter|translator] [--jobs N] [--record]
+  [--only pattern of names, for the host]`;
 
 function fail(message: string): never {
   console.error(`fuzz: ${message}\n${usage}`);
@@ -76,6 +79,7 @@ function parse(): { oracle: Oracle; options: FuzzOptions; jobs: number; record: 
       engine: { type: 'string', default: 'interpreter' },
       jobs: { type: 'string' },
       record: { type: 'boolean', default: false },
+      only: { type: 'string' },
       json: { type: 'boolean', default: false },
     },
   });
@@ -95,6 +99,7 @@ function parse(): { oracle: Oracle; options: FuzzOptions; jobs: number; record: 
       values: number(values.values, 'values', 16),
       limit: number(values.minutes, 'minutes', 24 * 60) * 60_000,
       engine: values.engine,
+      only: values.only === undefined ? undefined : new RegExp(values.only),
     },
   };
 }
@@ -104,6 +109,7 @@ function runJob(oracle: Oracle, o: FuzzOptions, job: number, jobs: number): Prom
   const args = [import.meta.filename, '--json', '--oracle', oracle, '--seed', `${o.seed + job * 7919}`];
   args.push('--cases', `${Math.ceil(o.cases / jobs)}`, '--bits', o.bits.join(','), '--values', `${o.values}`);
   args.push('--minutes', `${o.limit / 60_000}`, '--engine', o.engine);
+  if (o.only) args.push('--only', o.only.source);
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     let out = '';
@@ -163,6 +169,7 @@ if (quiet) {
     date: new Date().toISOString().slice(0, 10),
     notes: summary.notes,
   };
+  if (record && options.only) fail('--record takes all rows');
   if (record) appendRun(run);
   process.exitCode = summary.mismatches.length > 0 ? 1 : 0;
 }

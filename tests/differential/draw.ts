@@ -28,6 +28,15 @@ export function drawTarget(long: boolean, random: Random): bigint {
   return random.once(2) ? at & ~15n : at;
 }
 
+/** XSAVE and its kin: all of the state, in an area that is aligned to 64 bytes and has its header at 512. */
+const WHOLE_STATE = /^x(save|rstor)/;
+const HEADER = 512n;
+function drawArea(long: boolean, random: Random): bigint {
+  if (random.once(8)) return drawTarget(long, random);
+  const at = WINDOW + BigInt(random.below(WINDOW_SIZE / 64) * 64);
+  return random.once(2) ? at : at - HEADER;
+}
+
 /** Registers that instructions use as pointers without naming them: rBX, rSP, rBP, rSI, rDI. */
 const POINTERS = [3, 4, 5, 6, 7];
 /** In 16-bit cases segments of 64 KiB begin at DATA and CODE_PAGE. */
@@ -54,7 +63,9 @@ function drawRegisters(insn: Insn, quads: BigUint64Array, words: Int32Array, at:
   if (row.ends && jump?.kind === 'reg' && jump.n !== 4) quads[at + jump.n] = drawJump(insn, random);
   if (!mem) return;
   // A bit offset may lead below an address, where the host's kernel could be.
-  let to = offset(insn, row.bitOffset ? WINDOW + 128n : drawTarget(long, random)) - mem.disp;
+  const draw = WHOLE_STATE.test(row.name) ? drawArea : drawTarget;
+  let to = offset(insn, row.bitOffset ? WINDOW + 128n : draw(long, random)) - mem.disp;
+  if (WHOLE_STATE.test(row.name)) for (const r of [0, 2]) if (!random.once(4)) quads[at + r] = BigInt(random.below(8));
   if (mem.index !== undefined) {
     if (random.once(2)) quads[at + mem.index] = BigInt.asUintN(bits, BigInt(random.below(64) - 32));
     to -= quads[at + mem.index]! << BigInt(mem.scale);
@@ -100,7 +111,7 @@ const usesVectors = (row: Row): boolean => row.operands.some((op) => 'VWUHLKPQN'
 function drawFx(row: Row, batch: Batch, at: number, random: Random): void {
   const { words, bytes } = batch;
   bytes.set(PLAIN_FX, at * 4);
-  if (row.unit === undefined && !usesVectors(row)) return;
+  if (row.unit === undefined && !usesVectors(row) && !WHOLE_STATE.test(row.name)) return;
   if (row.unit !== 'x87' && row.unit !== 'x87-nowait') {
     for (let i = 0; i < 16; i++) awkwardVector(words, at + FX.XMM + 4 * i, random);
     const upper = at + (VALUES.YMMH - VALUES.FX) / 4;
@@ -114,6 +125,11 @@ function drawWindow(insn: Insn, batch: Batch, at: number, random: Random): void 
   const { words } = batch;
   const vectors = (insn.row.unit === 'sse' || insn.row.unit === 'avx') && random.once(2);
   const extended = insn.row.unit === 'x87' && random.once(2);
+  // A header that is sound, and components in their initial form, need zeros.
+  if (WHOLE_STATE.test(insn.row.name) && random.once(2)) {
+    for (let i = at; i < at + WINDOW_SIZE / 4; i++) words[i] = random.once(8) ? random.below(8) : 0;
+    return;
+  }
   for (let i = at; i < at + WINDOW_SIZE / 4; i += 4) {
     if (vectors) awkwardVector(words, i, random);
     else if (extended) awkwardExtended(words, i, random);

@@ -119,10 +119,10 @@ const RULES: readonly (readonly [RegExp, Rule])[] = [
   [/^fu?comip?$/, ignoreC1],
   [/^v?(rcp|rsqrt)[ps]s$/, approximate],
   [/^cvt(t?p[sd]2pi|pi2p[sd])$/, mmxThenXm],
-  [/^fxsave/, mxcsrMask],
+  [/^(fxsave|xsave)/, mxcsrMask],
   [/^v?ldmxcsr/, misalignedMode],
   [/^cmps[bwdq]/, eitherFault],
-  [/^(enter|fnstenv|fnsave|fxrstor)$/, openFault],
+  [/^(enter|fnstenv|fnsave|fxrstor|xrstor.*)$/, openFault],
   // In which pieces an environment is read, and so which of several faults comes first.
   [/^(fldenv|frstor)$/, eitherFault],
 ];
@@ -160,7 +160,7 @@ export function knownDifference(c: Case, want: Result, got: Result): boolean {
   // The alignment check comes after page faults in SDM vol.3 table 6-2; AMD's CPUs make it first.
   if (c.rflags & EFLAGS.AC && eitherOf(EXC.AC, EXC.PF, want, got)) return true;
   // FXSAVE and FXRSTOR may raise #AC for less than 16 bytes (SDM vol.2 FXSAVE); here they raise #GP always.
-  if (/^fx(save|rstor)/.test(row.name) && eitherOf(EXC.AC, EXC.GP, want, got)) return true;
+  if (/^(fx|x)(save|rstor)/.test(row.name) && eitherOf(EXC.AC, EXC.GP, want, got)) return true;
   // VCVTPS2PH stores 16 bytes as two quadwords, which asks #AC for 8.
   if (row.name === 'vcvtps2ph' && c.rflags & EFLAGS.AC && (want.vector === EXC.AC) !== (got.vector === EXC.AC))
     return true;

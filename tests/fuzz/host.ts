@@ -13,11 +13,12 @@ export function fuzz(o: FuzzOptions): FuzzSummary {
   tally.loud = true;
   const report = progress(o);
   const engine = makeEngine(o.engine);
+  const rows = ROWS.filter((r) => o.only?.test(r.name) ?? true);
   const bits = o.bits.filter((b) => b !== 16) as (32 | 64)[];
   for (const [i, code] of bits.entries()) {
     const built = buildHarness(code);
     if ('missing' in built) throw new Error(built.missing);
-    const generator = makeGenerator(ROWS, code, hostFeatures());
+    const generator = makeGenerator(rows, code, hostFeatures());
     const host = hostEngine(built.path, 600_000);
     inBatches({
       generator,

@@ -48,13 +48,13 @@ const restore =
     s.check('xrstor_area', s.linear('insn', first), form(s, kind));
   };
 
-const attrs = (feature: string): RowAttrs => ({ feature, user: false });
+const attrs = (feature: string, user = true): RowAttrs => ({ feature, user });
 
 export const XSAVE_ROWS: readonly Row[] = [
   row('xsave/xsave/xsave64', '=M', 'NP 0F AE /4', save(PLAIN), attrs('xsave')),
   row('xrstor/xrstor/xrstor64', 'M', 'NP 0F AE /5', restore(PLAIN), attrs('xsave')),
   row('xsaveopt/xsaveopt/xsaveopt64', '=M', 'NP 0F AE /6', save(OPTIMIZED), attrs('xsaveopt')),
   row('xsavec/xsavec/xsavec64', '=M', 'NP 0F C7 /4', save(COMPACTED), attrs('xsavec')),
-  row('xsaves/xsaves/xsaves64', '=M', 'NP 0F C7 /5', save(SUPERVISOR), attrs('xsaves')),
-  row('xrstors/xrstors/xrstors64', 'M', 'NP 0F C7 /3', restore(SUPERVISOR), attrs('xsaves')),
+  row('xsaves/xsaves/xsaves64', '=M', 'NP 0F C7 /5', save(SUPERVISOR), attrs('xsaves', false)),
+  row('xrstors/xrstors/xrstors64', 'M', 'NP 0F C7 /3', restore(SUPERVISOR), attrs('xsaves', false)),
 ];
