@@ -150,6 +150,7 @@ export function plot(results: Results): string {
     ...panels.flatMap((panel, at) => drawPanel(results, panel, names, LEFT + at * (WIDTH + GAP))),
   ];
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="sans-serif" font-size="13">
+<title>Time over the host's for every benchmark, by contestant</title>
 <rect width="100%" height="100%" fill="white"/>
 ${body.join('\n')}
 </svg>

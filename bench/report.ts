@@ -10,8 +10,8 @@ import type { Results } from './samples.ts';
 import { asMarkdown, barRows, contestantsOf, digits, ratioRows, timeRows } from './table.ts';
 
 export const latestPath = join(root, 'bench/results/latest.json');
-const documentPath = join(root, 'docs/performance.md');
-const plotPath = join(root, 'docs/performance.svg');
+export const documentPath = join(root, 'docs/performance.md');
+export const plotPath = join(root, 'docs/performance.svg');
 
 const BEGIN = '<!-- made by npm run bench: begin -->';
 const END = '<!-- made by npm run bench: end -->';
@@ -52,17 +52,21 @@ export function between(document: string, text: string): string {
   return `${document.slice(0, from + BEGIN.length)}\n\n${text.trim()}\n\n${document.slice(to)}`;
 }
 
+/** Above this load average the contestants had less than a processor of the two that they can use. */
+const BUSY_LOAD = 2;
+
 /** The generated part of the document. */
-export function describe(results: Results): string {
+export function describeResults(results: Results): string {
   const { date, host, versions, settings } = results;
   const rounds = contestantsOf(results).map((contestant) => {
     const took = new Set(results.runs.filter((run) => run.contestant === contestant).map(({ round }) => round));
     return `${contestant} ${took.size}`;
   });
   const loads = results.runs.map(({ load }) => load);
-  const parts = BENCHMARKS.map(({ name, unit, description }) => `${name}: ${description} (by ${unit})`);
+  const parts = BENCHMARKS.map(({ name, unit, description }) => `- ${name}: ${description} (by ${unit})`);
+  const busy = Math.max(...loads) > BUSY_LOAD ? ' **The machine was busy: these figures are preliminary.**' : '';
   return `Taken on ${date}, ${host}; ${Object.values(versions).join('; ')}; rounds: ${rounds.join(', ')}.
-Load average of the machine after each start: ${digits(Math.min(...loads))} to ${digits(Math.max(...loads))}; above 1, others were at work too.
+Load average of the machine after each start: ${digits(Math.min(...loads))} to ${digits(Math.max(...loads))}; above 1, others were at work too.${busy}
 Kernel command line \`${settings.append}\`, QEMU's CPU model ${settings.qemuCpu}.
 
 ### Bars
@@ -89,12 +93,12 @@ Of one operation, by processor time.
 
 ${asMarkdown(timeRows(results, 'cpu'))}
 
-${parts.join('; ')}.`;
+${parts.join('\n')}`;
 }
 
 /** Rewrites the plot and the generated part of the document. */
 export function writeReport(results: Results): void {
-  const document = between(readFileSync(documentPath, 'utf8'), describe(results));
+  const document = between(readFileSync(documentPath, 'utf8'), describeResults(results));
   writeWhole(plotPath, plot(results));
   writeWhole(documentPath, document);
 }

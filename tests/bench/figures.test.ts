@@ -1,11 +1,20 @@
 // From the lines that programs print to verdicts, the plot and the document: all that `npm run bench` does but running.
 
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { BARS, type Bar, BENCHMARKS } from '../../bench/benchmarks.ts';
 import { BLOCKS, dispersedSource } from '../../bench/dispersed.ts';
 import { readOptions } from '../../bench/options.ts';
 import { plot, span } from '../../bench/plot.ts';
-import { between, stringifyResults } from '../../bench/report.ts';
+import {
+  between,
+  describeResults,
+  documentPath,
+  latestPath,
+  plotPath,
+  readResults,
+  stringifyResults,
+} from '../../bench/report.ts';
 import { elapsed, median, Reader, type Results, type Sample } from '../../bench/samples.ts';
 import {
   asMarkdown,
@@ -155,6 +164,14 @@ describe('tables and the document', () => {
     expect(JSON.parse(stringifyResults(kept))).toEqual(kept);
     const long = results({ native64: { crc: [1.000000449] } });
     expect(JSON.parse(stringifyResults(long)).runs[0].samples[0].own).toBe(1);
+  });
+});
+
+describe('docs/performance.md', () => {
+  it('says what the kept results say', () => {
+    const document = readFileSync(documentPath, 'utf8');
+    expect(document).toBe(between(document, describeResults(readResults(latestPath))));
+    expect(readFileSync(plotPath, 'utf8')).toBe(plot(readResults(latestPath)));
   });
 });
 
