@@ -122,7 +122,7 @@ export function readOptions(words: readonly string[]): Options {
     only: values.only ?? benchmarkNames,
     contestants: values.peers ?? DEFAULT_CONTESTANTS,
     rounds,
-    v86Rounds: values.v86Rounds ?? Math.min(rounds, 3),
+    v86Rounds: values.v86Rounds ?? Math.min(rounds, 2),
     scale: values.scale ?? (quick ? 0.35 : 1),
     clock: values.clock,
     ...(values.json !== undefined && { json: values.json }),
