@@ -41,6 +41,7 @@ export function uleb(n: number): number[] {
 
 /** Signed LEB128 of up to 64 bits. */
 export function sleb(n: bigint): number[] {
+  if (n >= -64n && n < 64n) return [Number(n) & 0x7f];
   const out: number[] = [];
   let rest = BigInt.asIntN(64, n);
   for (;;) {
@@ -271,8 +272,42 @@ export const STORES: Readonly<Record<StoreOp, readonly number[]>> = {
   v128: [0xfd, 11],
 };
 
-/** Appends an expression's code to `out`. */
-export function emitExpr(out: number[], e: Expr): void {
-  for (const a of e.args) emitExpr(out, a);
-  for (const b of e.code) out.push(b);
+/** Bytes that are appended to. */
+export class ByteSink {
+  private bytes = new Uint8Array(1024);
+  length = 0;
+
+  push(byte: number): void {
+    if (this.length === this.bytes.length) this.grow(this.length + 1);
+    this.bytes[this.length++] = byte;
+  }
+  append(bytes: ArrayLike<number>): void {
+    const end = this.length + bytes.length;
+    if (end > this.bytes.length) this.grow(end);
+    for (let i = 0, at = this.length; at < end; i++, at++) this.bytes[at] = bytes[i]!;
+    this.length = end;
+  }
+  /** The bytes from `from` on, which are taken out. */
+  cut(from: number): Uint8Array {
+    const rest = this.bytes.slice(from, this.length);
+    this.length = from;
+    return rest;
+  }
+  /** What there is, until more is appended. */
+  view(): Uint8Array {
+    return this.bytes.subarray(0, this.length);
+  }
+  private grow(least: number): void {
+    const bytes = new Uint8Array(Math.max(least, this.bytes.length * 2));
+    bytes.set(this.bytes);
+    this.bytes = bytes;
+  }
+}
+
+/** Appends an expression's code. */
+export function emitExpr(out: ByteSink, e: Expr): void {
+  const { args, code } = e;
+  for (let i = 0; i < args.length; i++) emitExpr(out, args[i]!);
+  if (code.length === 1) out.push(code[0]!);
+  else out.append(code);
 }

@@ -1,5 +1,5 @@
 /** Builds WebAssembly modules: function bodies statement by statement, and the module around them. */
-import { type Expr, emitExpr, localGet, localsOf, STORES, type StoreOp, uleb, VAL_TYPE, type ValType } from './expr.ts';
+import { ByteSink, type Expr, emitExpr, localGet, localsOf, STORES, type StoreOp, uleb, VAL_TYPE, type ValType } from './expr.ts';
 
 export interface FuncType {
   readonly params: readonly ValType[];
@@ -14,7 +14,7 @@ export class FunctionBuilder {
   readonly name: string;
   readonly type: FuncType;
   private readonly locals: ValType[] = [];
-  private readonly code: number[] = [];
+  private readonly code = new ByteSink();
   private depth = 0;
   /** Locals of temporaries, and those of them that are free, by type. */
   private readonly temporaries: number[] = [];
@@ -31,11 +31,11 @@ export class FunctionBuilder {
 
   /** Puts what `body` emits in front of everything emitted so far. `body` must not open labels that stay open. */
   prepend(body: () => void): void {
-    const rest = this.code.splice(0);
+    const rest = this.code.cut(0);
     const hints = this.hints.splice(0);
     body();
     const shift = this.code.length;
-    for (const b of rest) this.code.push(b);
+    this.code.append(rest);
     this.hints.push(...hints.map((h) => ({ ...h, at: h.at + shift })));
   }
   param(i: number): Expr {
@@ -52,7 +52,7 @@ export class FunctionBuilder {
   }
   setVariable(index: number, e: Expr): void {
     emitExpr(this.code, e);
-    this.code.push(0x21, ...uleb(index));
+    this.code.append([0x21, ...uleb(index)]);
   }
   /** A local for a value that is needed until keepTemporaries says otherwise. */
   temporary(type: ValType): number {
@@ -91,7 +91,7 @@ export class FunctionBuilder {
   store(op: StoreOp, address: Expr, offset: number, value: Expr): void {
     emitExpr(this.code, address);
     emitExpr(this.code, value);
-    this.code.push(...STORES[op], 0, ...uleb(offset));
+    this.code.append([...STORES[op], 0, ...uleb(offset)]);
   }
   /** Evaluates for the effect; `e` must be of a call without result or is dropped when `drop` is set. */
   run(e: Expr, drop = false): void {
@@ -101,7 +101,7 @@ export class FunctionBuilder {
   if(c: Expr, then: () => void, otherwise?: () => void, likely?: 0 | 1): void {
     emitExpr(this.code, c);
     if (likely !== undefined) this.hints.push({ at: this.code.length, likely });
-    this.code.push(0x04, 0x40);
+    this.code.append([0x04, 0x40]);
     this.nested(then);
     if (otherwise) {
       this.code.push(0x05);
@@ -110,12 +110,12 @@ export class FunctionBuilder {
     this.code.push(0x0b);
   }
   block(body: (label: Label) => void): void {
-    this.code.push(0x02, 0x40);
+    this.code.append([0x02, 0x40]);
     this.nested(() => body(this.depth));
     this.code.push(0x0b);
   }
   loop(body: (label: Label) => void): void {
-    this.code.push(0x03, 0x40);
+    this.code.append([0x03, 0x40]);
     this.nested(() => body(this.depth));
     this.code.push(0x0b);
   }
@@ -125,19 +125,19 @@ export class FunctionBuilder {
     this.depth--;
   }
   br(label: Label): void {
-    this.code.push(0x0c, ...uleb(this.depth - label));
+    this.code.append([0x0c, ...uleb(this.depth - label)]);
   }
   brIf(label: Label, c: Expr, likely?: 0 | 1): void {
     emitExpr(this.code, c);
     if (likely !== undefined) this.hints.push({ at: this.code.length, likely });
-    this.code.push(0x0d, ...uleb(this.depth - label));
+    this.code.append([0x0d, ...uleb(this.depth - label)]);
   }
   /** Branches to labels[index], or to `otherwise`. */
   brTable(labels: readonly Label[], otherwise: Label, index: Expr): void {
     emitExpr(this.code, index);
-    this.code.push(0x0e, ...uleb(labels.length));
-    for (const l of labels) this.code.push(...uleb(this.depth - l));
-    this.code.push(...uleb(this.depth - otherwise));
+    this.code.append([0x0e, ...uleb(labels.length)]);
+    for (const l of labels) this.code.append([...uleb(this.depth - l)]);
+    this.code.append([...uleb(this.depth - otherwise)]);
   }
   return(value?: Expr): void {
     if (value) emitExpr(this.code, value);
@@ -153,17 +153,17 @@ export class FunctionBuilder {
   }
   returnCall(name: string, ...args: Expr[]): void {
     for (const a of args) emitExpr(this.code, a);
-    this.code.push(0x12, ...uleb(this.module.reference(name).index));
+    this.code.append([0x12, ...uleb(this.module.reference(name).index)]);
   }
   returnCallIndirect(type: FuncType, index: Expr, ...args: Expr[]): void {
     for (const a of args) emitExpr(this.code, a);
     emitExpr(this.code, index);
-    this.code.push(0x13, ...uleb(this.module.typeIndex(type)), 0);
+    this.code.append([0x13, ...uleb(this.module.typeIndex(type)), 0]);
   }
   callIndirect(type: FuncType, index: Expr, ...args: Expr[]): void {
     for (const a of args) emitExpr(this.code, a);
     emitExpr(this.code, index);
-    this.code.push(0x11, ...uleb(this.module.typeIndex(type)), 0);
+    this.code.append([0x11, ...uleb(this.module.typeIndex(type)), 0]);
   }
 
   /** `if` whose condition is hardly ever true: an engine keeps it out of the way of the rest. */
@@ -177,10 +177,14 @@ export class FunctionBuilder {
     return this.hints.map((h) => [...uleb(head + h.at), 1, h.likely]);
   }
   /** The encoded function (core specification 5.5.13). */
-  body(): number[] {
+  body(): Uint8Array {
     const head = this.localDeclarations();
-    const size = head.length + this.code.length + 1;
-    return [...uleb(size), ...head, ...this.code, 0x0b];
+    const front = [...uleb(head.length + this.code.length + 1), ...head];
+    const out = new Uint8Array(front.length + this.code.length + 1);
+    out.set(front);
+    out.set(this.code.view(), front.length);
+    out[out.length - 1] = 0x0b;
+    return out;
   }
   private localDeclarations(): number[] {
     const runs: [number, ValType][] = [];
@@ -296,7 +300,7 @@ export class ModuleBuilder {
     ];
     const total = bodies.reduce((n, b) => n + b.length, 0);
     const count = uleb(bodies.length);
-    const out: number[][] = [
+    const out: ArrayLike<number>[] = [
       [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
       ...parts,
       [10, ...uleb(total + count.length), ...count],
@@ -334,7 +338,7 @@ function section(id: number, content: readonly number[]): number[] {
   for (const b of content) out.push(b);
   return out;
 }
-function join(parts: readonly (readonly number[])[]): Uint8Array<ArrayBuffer> {
+function join(parts: readonly ArrayLike<number>[]): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
   let at = 0;
   for (const p of parts) {

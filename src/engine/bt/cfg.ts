@@ -51,9 +51,7 @@ export interface RegionLimits {
   readonly maxInsns: number;
   readonly maxBlocks: number;
 }
-export const REGION_LIMITS: RegionLimits = { maxInsns: 120, maxBlocks: 40 };
-/** The same for a place that is jumped to again and again though it is translated. */
-export const LARGE_LIMITS: RegionLimits = { maxInsns: 500, maxBlocks: 120 };
+export const REGION_LIMITS: RegionLimits = { maxInsns: 300, maxBlocks: 80 };
 
 /** Vocabulary that only the interpreter carries out. */
 const INTERPRETED_METHODS = new Set(['transfer', 'probeStore']);

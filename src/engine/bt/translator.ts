@@ -16,7 +16,6 @@ import {
   type Cfg,
   type CodeSource,
   isTranslatable,
-  LARGE_LIMITS,
   pageOf,
   REGION_LIMITS,
   type RegionInsn,
@@ -28,7 +27,7 @@ import { rowUse } from './rowuse.ts';
 /** Jumps to a record before it is translated, as its counter begins. */
 export const HOT_THRESHOLD = 3000;
 /** What a counter is set to after its record was dealt with; tests that translate everything at once ask again at once. */
-const COUNTER_REST = 20000;
+const COUNTER_REST = 0xffff;
 const EAGER_THRESHOLD = 16;
 /** Modules after which everything is dropped and translated anew when it is hot again. */
 const MAX_LIVE_MODULES = 4000;
@@ -80,8 +79,6 @@ export interface TranslatorCounters {
 }
 
 interface Pending {
-  /** It has a region already, and is worth a larger one. */
-  readonly large: boolean;
   readonly cpu: number;
   readonly rec: number;
   readonly page: number;
@@ -125,8 +122,6 @@ export class Translator {
   private pending = new Map<number, Pending>();
   /** The interpreter's handler of records that a region stands in for. */
   private readonly originals = new Map<number, number>();
-  /** Records with a region of the larger kind. */
-  private readonly largest = new Set<number>();
 
   constructor(options: TranslatorOptions) {
     this.o = options;
@@ -146,7 +141,6 @@ export class Translator {
   forget(): void {
     this.pending.clear();
     this.originals.clear();
-    this.largest.clear();
     for (let i = this.firstSlot; i < this.nextSlot; i++) this.o.table.set(i, null);
     this.nextSlot = this.firstSlot;
     this.live = 0;
@@ -163,15 +157,13 @@ export class Translator {
   hot(cpu: number, rec: number): void {
     const counter = cpu + HOT.OFFSET + ((rec >>> 4) & ((HOT.ENTRIES - 1) * 2));
     this.view.setUint16(counter, this.rest, true);
-    const large = this.originals.has(rec);
-    if (this.pending.has(rec) || this.largest.has(rec)) return;
-    if (large) this.largest.add(rec);
+    if (this.originals.has(rec) || this.pending.has(rec)) return;
     const at = this.view.getUint16(rec + REC.OFFSET, true);
     const pageBase = this.view.getBigUint64(cpu + CPU.page_base!, true);
     const page = this.codePageAt(cpu, pageBase);
     if (page === 0) return;
     if (this.u32(page + CODE_PAGE.ENTRY + at * 4) !== rec) return;
-    this.pending.set(rec, { cpu, rec, page, at, rip: pageBase + BigInt(at), large });
+    this.pending.set(rec, { cpu, rec, page, at, rip: pageBase + BigInt(at) });
   }
 
   /** Translates what is waiting; called between chains. */
@@ -218,28 +210,16 @@ export class Translator {
       insnAt,
       wasReached: (at) => {
         const page = pages(pageOf(at));
-        if (page === undefined) return false;
-        const rec = this.u32(page.page + CODE_PAGE.ENTRY + (at & 0xfff) * 4);
-        return rec !== 0 && (p.large || !this.originals.has(rec));
+        return page !== undefined && this.u32(page.page + CODE_PAGE.ENTRY + (at & 0xfff) * 4) !== 0;
       },
       canTranslate: (insn) => isTranslatable(insn, METHODS),
     };
-    const cfg = buildCfg(p.at, code, this.limitsOf(p));
+    const cfg = buildCfg(p.at, code, this.limits);
     if ((cfg.blocks.get(p.at)?.insns.length ?? 0) > 0) return { entry: p, cfg, pages };
     this.counters.refused++;
     return undefined;
   }
 
-  private limitsOf(p: Pending): RegionLimits {
-    const { maxInsns, maxBlocks } = this.limits;
-    if (!p.large) return this.limits;
-    // Limits that were asked for hold for all regions.
-    const large = (n: number, usual: number, most: number): number => (n === usual ? most : n);
-    return {
-      maxInsns: large(maxInsns, REGION_LIMITS.maxInsns, LARGE_LIMITS.maxInsns),
-      maxBlocks: large(maxBlocks, REGION_LIMITS.maxBlocks, LARGE_LIMITS.maxBlocks),
-    };
-  }
   /**
    * The pages around an entry, by number from its own: those that the instruction TLB knows, if the entry is mapped as
    * it was when it was noted. That is only a good guess: a region asks again before it enters another page.
@@ -358,7 +338,7 @@ export class Translator {
       const rec = page ? this.o.cache.recordAt(p.cpu, page.page, page.host, at & 0xfff) : 0;
       if (!page || rec === 0 || this.originals.has(rec)) continue;
       const rip = p.rip + BigInt(at - p.at);
-      this.pending.set(rec, { cpu: p.cpu, rec, page: page.page, at: at & 0xfff, rip, large: false });
+      this.pending.set(rec, { cpu: p.cpu, rec, page: page.page, at: at & 0xfff, rip });
     }
   }
 
@@ -382,7 +362,7 @@ export class Translator {
     made.forEach((p, i) => {
       // Making room for records may have dropped the page meanwhile.
       if (this.u32(p.page + CODE_PAGE.ENTRY + p.at * 4) !== p.rec) return;
-      if (!p.large) this.originals.set(p.rec, this.u32(p.rec + REC.HANDLER));
+      this.originals.set(p.rec, this.u32(p.rec + REC.HANDLER));
       this.view.setUint32(p.rec + REC.HANDLER, base + i, true);
     });
   }
