@@ -1,5 +1,16 @@
 /** Builds WebAssembly modules: function bodies statement by statement, and the module around them. */
-import { ByteSink, type Expr, emitExpr, localGet, localsOf, STORES, type StoreOp, uleb, VAL_TYPE, type ValType } from './expr.ts';
+import {
+  ByteSink,
+  type Expr,
+  emitExpr,
+  localGet,
+  localsOf,
+  STORES,
+  type StoreOp,
+  uleb,
+  VAL_TYPE,
+  type ValType,
+} from './expr.ts';
 
 export interface FuncType {
   readonly params: readonly ValType[];

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ChosenEngine } from '../../machine/engine-choice.ts';
 import type { MachineOptions as MachineEngine } from '../../machine/machine.ts';
+import { readBranchHints } from './branch-hints.ts';
 import type { MachineFactory } from './contract.ts';
 import { HostError, UsageError } from './errors.ts';
 import type { IrqchipName } from './options.ts';
@@ -38,6 +39,7 @@ export async function machineFactory(options: EngineOptions): Promise<MachineFac
   if (!models.includes(cpu)) {
     throw new UsageError(`there is no CPU model ${JSON.stringify(cpu)}`, `choose one of ${models.join(', ')}`);
   }
+  readBranchHints();
   const image = compileEngineImage(runtime, interpreter, JSON.parse(new TextDecoder().decode(index)));
   // The host's processor cannot be told to count instructions.
   const counts = options.deterministic && options.engine === 'auto';

@@ -25,7 +25,7 @@ import { type RegionExit, type RegionLinks, RegionWriter } from './region.ts';
 import { rowUse } from './rowuse.ts';
 
 /** Jumps to a record before it is translated, as its counter begins. */
-export const HOT_THRESHOLD = 3000;
+export const HOT_THRESHOLD = 8000;
 /** What a counter is set to after its record was dealt with; tests that translate everything at once ask again at once. */
 const COUNTER_REST = 0xffff;
 const EAGER_THRESHOLD = 16;
