@@ -12,7 +12,10 @@ const QEMU = 'qemu-system-x86_64';
 const CPU = 'max,+svm,-la57';
 /** MiB of translated code: Node.js and what it compiles are much code. */
 const TRANSLATIONS = 512;
-/** How QEMU's clocks go: with the host's, or by the guest's instructions, 2 ns each, idle time skipped. */
+/**
+ * How QEMU's clocks go: with the host's, or by the guest's instructions, 2 ns each, idle time skipped. With the host's, a
+ * busy host has the guest do little but handle ticks.
+ */
 export const CLOCKS = {
   host: ['-accel', `tcg,thread=multi,tb-size=${TRANSLATIONS}`],
   // QEMU counts instructions on one thread only.
