@@ -178,13 +178,18 @@ export GLIBC_TUNABLES=${masked}
 `;
 }
 
-/** Runs the jobs named; what belongs to which stands between marks. */
+/**
+ * Runs the jobs named; what belongs to which stands between marks. Output goes to a file first, because programs write
+ * to a terminal in other pieces than elsewhere.
+ */
 export const RUNNER = `. /jobs/environment
 cd /tmp
 for job; do
   echo "@@ begin $job"
-  sh /jobs/$job.sh 2>&1 </dev/null
-  echo "@@ exit $?"
+  sh /jobs/$job.sh >/tmp/output 2>&1 </dev/null
+  status=$?
+  cat /tmp/output
+  echo "@@ exit $status"
 done
 `;
 
