@@ -6,8 +6,8 @@
 // Prints progress and a summary; exits with 1 when something disagreed. --record adds the summary to
 // docs/fidelity-runs.json, from which docs/fidelity.md is made. --jobs splits the cases over processes.
 import { spawn } from 'node:child_process';
-import { parseArgs } from 'node:util';
 import { appendRun, type Run } from './fidelity-runs.ts';
+import { parseOptions } from './options.ts';
 
 const ORACLES = ['host', 'reference', 'iced', 'mmu', 'streams', 'devices', 'programs'] as const;
 export type Oracle = (typeof ORACLES)[number];
@@ -68,20 +68,18 @@ async function load(oracle: Oracle): Promise<(o: FuzzOptions) => FuzzSummary | P
 }
 
 function parse(): { oracle: Oracle; options: FuzzOptions; jobs: number; record: boolean; quiet: boolean } {
-  const { values } = parseArgs({
-    options: {
-      oracle: { type: 'string', default: 'host' },
-      cases: { type: 'string' },
-      seed: { type: 'string' },
-      bits: { type: 'string' },
-      values: { type: 'string' },
-      minutes: { type: 'string' },
-      engine: { type: 'string', default: 'interpreter' },
-      jobs: { type: 'string' },
-      record: { type: 'boolean', default: false },
-      only: { type: 'string' },
-      json: { type: 'boolean', default: false },
-    },
+  const values = parseOptions('fuzz', usage, {
+    oracle: { type: 'string', default: 'host' },
+    cases: { type: 'string' },
+    seed: { type: 'string' },
+    bits: { type: 'string' },
+    values: { type: 'string' },
+    minutes: { type: 'string' },
+    engine: { type: 'string', default: 'interpreter' },
+    jobs: { type: 'string' },
+    record: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    json: { type: 'boolean', default: false },
   });
   const oracle = ORACLES.find((o) => o === values.oracle);
   if (!oracle) fail(`no oracle ${values.oracle}`);

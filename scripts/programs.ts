@@ -8,8 +8,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { type ProgramRun, recordPrograms } from './fidelity-runs.ts';
+import { parseOptions } from './options.ts';
 import { type Comparison, compareJob, type JobOutput, splitJobs } from './programs/compare.ts';
 import { type GuestFiles, guestFiles, runInGuest } from './programs/guest.ts';
 import { JOBS, jobFiles, RULES } from './programs/jobs.ts';
@@ -31,16 +31,16 @@ function choose(text: string, allowed: readonly string[], option: string): strin
   return chosen;
 }
 
-const { values } = parseArgs({
-  options: {
-    engine: { type: 'string', default: ENGINES.join(',') },
-    cpu: { type: 'string', default: 'v1,v2,v3' },
-    only: { type: 'string', default: JOBS.map((j) => j.name).join(',') },
-    timeout: { type: 'string', default: '3600' },
-    record: { type: 'boolean', default: false },
-    fresh: { type: 'boolean', default: false },
-    keep: { type: 'string' },
-  },
+const usage = `usage: npm run programs -- [--engine ${ENGINES.join(',')}] [--cpu ${MODELS.join(',')}] [--only ${JOBS.map((j) => j.name).join(',')}]
+  [--timeout seconds of a guest] [--record: for docs/fidelity.md] [--fresh: unpack the packages again] [--keep folder for the outputs]`;
+const values = parseOptions('programs', usage, {
+  engine: { type: 'string', default: ENGINES.join(',') },
+  cpu: { type: 'string', default: 'v1,v2,v3' },
+  only: { type: 'string', default: JOBS.map((j) => j.name).join(',') },
+  timeout: { type: 'string', default: '3600' },
+  record: { type: 'boolean', default: false },
+  fresh: { type: 'boolean', default: false },
+  keep: { type: 'string' },
 });
 const engines = choose(values.engine, ENGINES, 'engine');
 const models = choose(values.cpu, MODELS, 'cpu');
