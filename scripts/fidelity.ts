@@ -158,7 +158,8 @@ ${withoutOracle()}
 \`tests/differential/known.ts\` has the rules: transcendental x87 functions within a unit in the last place and C1, FYL2XP1
 out of its range, RCP and RSQRT within their error, SHLD and SHRD of 16 bits by more than 16, which byte of an image
 faults, MXCSR bit 17, the x87 after an MMX conversion that raised #XM, addresses of the host's kernel, and whether #AC comes
-before #PF (AMD) or behind it (SDM vol.3 table 6-2), or takes the place of #GP for FXSAVE. A rule excuses a part of a
+before #PF (AMD) or behind it (SDM vol.3 table 6-2), or takes the place of #GP for FXSAVE, and whether a CALL finds first
+that it may not push or that it may not go there. A rule excuses a part of a
 result; the rest must agree.
 
 ## Programs of the distribution
