@@ -1,7 +1,8 @@
 // Linux on `--engine kvm` where the processor carries the guest's kernel out, shown on any machine: QEMU emulates a
-// processor with SVM, a Debian with KVM runs on it, and Plinth boots Debian's cloud kernel there.
+// processor with SVM, a Debian with KVM runs on it, and Plinth boots Debian's cloud kernel there. Small guests in all modes
+// and a Linux moved between the engines run there too.
 //
-//   npm run test:nested                         90 s of processor time
+//   npm run test:nested                         200 s of processor time
 //   npm run test:nested -- --steps modules,doctor,exec
 //   npm run test:nested -- --fresh              fetch the packages again
 //   npm run test:nested -- --kvm-amd npt=0      options of the module kvm_amd
@@ -11,6 +12,7 @@
 
 import { parseArgs } from 'node:util';
 import { pullProgress } from '../src/cli/app/progress.ts';
+import { PROGRAMS } from '../tests/hv/programs.ts';
 import { outerParts } from './nested/packages.ts';
 import {
   CLOCKS,
@@ -29,6 +31,8 @@ const CHECKS: Readonly<Record<string, (console: string) => string | undefined>> 
   node: (text) => missing(text, /^v24\./m, 'no Node.js 24'),
   doctor: emulated,
   readme: (text) => missing(text, /^5\nhalted at 0x\w+ on the kvm engine$/m, 'the guest printed no 5'),
+  programs: samePrograms,
+  switch: rightOnBoth,
   exec: (text) => missing(text, /^Linux plinth \S*-cloud-amd64 /m, 'no uname of the inner kernel'),
   shell: (text) => missing(text, /^plinth:.*# uname -a\nLinux plinth \S*-cloud-amd64 /m, 'no uname typed at the shell'),
 };
@@ -44,12 +48,28 @@ function emulated(text: string): string | undefined {
   return Number(kernel) < EMULATED_RATIO * Number(user) ? undefined : 'kernel code is emulated';
 }
 
+/** What is wrong with the lines of tests/hv/run-programs.ts, which must name all its guests and find no difference. */
+function samePrograms(text: string): string | undefined {
+  const lines = text.split('\n');
+  const lacking = PROGRAMS.map(({ mode, name }) => `same: ${mode}: ${name}`).find((line) => !lines.includes(line));
+  return lacking === undefined ? undefined : `no line "${lacking}"`;
+}
+
+/** What is wrong with the lines of tests/hv/run-switches.ts: right answers from both engines in turns, and the end. */
+function rightOnBoth(text: string): string | undefined {
+  const engines = [...text.matchAll(/^right on (bt|kvm): [1-9]\d* rounds more/gm)].map((match) => match[1]);
+  const [, switches] = /^(\d+) switches, \d+ rounds, poweroff$/m.exec(text) ?? [];
+  if (switches === undefined) return 'the guest did not power off';
+  const turns = engines.every((engine, i) => engine === (i % 2 === 0 ? 'bt' : 'kvm'));
+  return turns && engines.length >= 2 && engines.length === Number(switches) ? undefined : `answers: ${engines}`;
+}
+
 function missing(text: string, pattern: RegExp, what: string): string | undefined {
   return pattern.test(text) ? undefined : what;
 }
 
 /** The other one, a script in place of the shell, boots once more and shows little more. */
-const DEFAULT_STEPS = ['modules', 'node', 'doctor', 'readme', 'shell'];
+const DEFAULT_STEPS = ['modules', 'node', 'doctor', 'readme', 'programs', 'shell', 'switch'];
 
 function fail(message: string, code = 1): never {
   console.error(`test:nested: ${message}`);

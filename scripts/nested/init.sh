@@ -43,6 +43,8 @@ step_modules() {
 step_node() { node --version; }
 step_doctor() { plinth doctor; }
 step_readme() { node /plinth/examples/hv-hello.ts kvm; }
+# Small guests on both engines.
+step_programs() { node /plinth/tests/hv/run-programs.ts; }
 # A script in place of the shell.
 step_exec() { machine --exec 'uname -a; cat /proc/interrupts' </dev/null; }
 
@@ -71,6 +73,8 @@ step_shell() {
   kill $screen
   return $code
 }
+# The machine moved between the engines at its shell.
+step_switch() { node /plinth/tests/hv/run-switches.ts --timeout "$(word nested.timeout)"; }
 
 for name in $(word nested.steps); do step "$name"; done
 poweroff -f

@@ -7,7 +7,7 @@ import type { ExtraFile } from '../../src/image/initramfs.ts';
 const root = join(import.meta.dirname, '../..');
 
 /** Folders and files of the repository, by path. */
-const SOURCES = ['package.json', 'src', 'examples'];
+const SOURCES = ['package.json', 'src', 'examples', 'tests/hv'];
 const BUILT = ['build/runtime.wasm', 'build/interpreter.wasm', 'build/interpreter.json'];
 
 /** Dependencies that are not loaded when Plinth runs: the compiler of the runtime, and Node.js itself. */
