@@ -106,7 +106,8 @@ export class DecodeCache {
   dropAll(cpu: number): void {
     this.onDrop();
     this.o.runtime.code_reset(cpu);
-    this.o.runtime.flush_all(cpu);
+    // Data stays where it is: only the instruction TLB knows code pages.
+    this.o.runtime.itlb_clear(cpu);
   }
 
   private fillItlb(cpu: number, linear: bigint, frame: number, page: number): void {

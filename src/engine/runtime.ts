@@ -15,6 +15,7 @@ export interface RuntimeExports {
   deliver_nmi(cpu: number): number;
   raise(cpu: number, vector: number, error: number): number;
   flush_all(cpu: number): void;
+  itlb_clear(cpu: number): void;
   /** Enters a page into the instruction TLB; `global`: the field exec_global after exec_translate. */
   itlb_fill(cpu: number, linear: bigint, frame: number, page: number, global: number): void;
   code_init(map: number, pages: number, pagesEnd: number, records: number, end: number, resync: number): void;

@@ -70,10 +70,14 @@ export function itlb_drop_page(cpu: u32, va: u64, large: bool): void {
   if (((load<u64>(at + ITLB_TAG) ^ va) & PAGE) == 0) store<u64>(at + ITLB_TAG, INVALID);
 }
 
-/** Empties it; all address-space numbers from 1 on are free again. */
-export function itlb_empty(cpu: u32): void {
+/** Drops all entries; address spaces keep their numbers. */
+export function itlb_clear(cpu: u32): void {
   memory.fill(cpu + ITLB_OFFSET, 0xff, ITLB_ENTRIES * ITLB_ENTRY_SIZE);
   store<u32>(cpu + CPU_ITLB_LOGGED, 0);
+}
+/** The same, and all address-space numbers from 1 on are free again. */
+export function itlb_empty(cpu: u32): void {
+  itlb_clear(cpu);
   store<u32>(cpu + CPU_ITLB_NEXT_ID, 1);
 }
 /** An address-space number that no entry has, or 0 when there is none left. */

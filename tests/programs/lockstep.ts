@@ -169,11 +169,19 @@ export class Lockstep {
   private canWake(): boolean {
     return (this.tested.get32('eflags') & EFLAGS.IF) !== 0 || this.tested.get32('nmi_blocked') === 0;
   }
-  /** What must not be noticed. */
+  /**
+   * What must not be noticed. TLBs are emptied on both sides: an address space that is not the current one may rightly
+   * keep a translation that was taken away in its tables without an INVPCID.
+   */
   private disturb(): void {
     const { vcpu } = this.tested;
-    if (this.mode.flush && this.random.once(this.mode.flush)) vcpu.runtime.flush_all(vcpu.cpu);
-    if (this.mode.drop && this.random.once(this.mode.drop)) vcpu.dropCode();
+    if (this.mode.flush && this.random.once(this.mode.flush)) {
+      for (const v of [vcpu, this.reference.vcpu]) v.runtime.flush_all(v.cpu);
+    }
+    if (this.mode.drop && this.random.once(this.mode.drop)) {
+      vcpu.dropCode();
+      this.reference.vcpu.runtime.flush_all(this.reference.vcpu.cpu);
+    }
   }
 
   /** Steps the reference until it is where the tested machine is. */

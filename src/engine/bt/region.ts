@@ -47,6 +47,11 @@ export class RegionWriter {
   private readonly links: RegionLinks;
   private readonly s: Structure;
   private readonly sites: readonly number[];
+  /**
+   * Blocks that are loops by themselves. Others come to them through a node of its own, WAY_IN behind the block's
+   * position: a loop around them that begins with them has another head then.
+   */
+  private readonly ownLoops: ReadonlySet<number>;
   private readonly needFlags: ReadonlySet<number>;
   private readonly labels = new Map<number, Label>();
   private readonly loops = new Map<number, Label>();
@@ -74,7 +79,8 @@ export class RegionWriter {
     this.cfg = cfg;
     this.links = links;
     this.sites = returnSites(cfg);
-    this.s = structure(cfg.entry, (k) => this.successorsOf(k), RETURN_NODE);
+    this.ownLoops = new Set([...cfg.blocks.values()].filter(isOwnLoop).map((b) => b.at));
+    this.s = structure(this.wayTo(cfg.entry), (k) => this.successorsOf(k), RETURN_NODE);
     const { f } = this;
     const control = {
       leaveAt: (i: RegionInsn): void => this.leaveAt(i),
@@ -93,8 +99,12 @@ export class RegionWriter {
   }
 
   private successorsOf(key: number): readonly number[] {
-    if (key === RETURN_NODE) return this.sites;
-    return successors(this.cfg, this.cfg.blocks.get(key)!, this.sites);
+    if (isWayIn(key)) return [Math.floor(key)];
+    const to = key === RETURN_NODE ? this.sites : successors(this.cfg, this.cfg.blocks.get(key)!, this.sites);
+    return to.map((target) => this.wayTo(target, key));
+  }
+  private wayTo(target: number, from?: number): number {
+    return this.ownLoops.has(target) && from !== target ? target + WAY_IN : target;
   }
 
   /** An edge that leaves the region when the budget is used up, or always. */
@@ -135,8 +145,13 @@ export class RegionWriter {
         const offset = x.signExtend(32, x.load('i64_32u', at, REGION_EXIT.PAGE));
         f.store('i64', cpu, CPU.page_base!, x.add(this.ops.page(), offset));
       }
-      const handler = x.load('i32', at, REGION_EXIT.HANDLER);
-      f.returnCallIndirect(HANDLER, handler, cpu, x.load('i32', at, REGION_EXIT.REC));
+      const handler = f.let(x.load('i32', at, REGION_EXIT.HANDLER));
+      const next = f.let(x.load('i32', at, REGION_EXIT.REC));
+      // Between a region and the instructions behind it nothing else looks at the budget. Records of joins do.
+      const left = x.sub(x.load('i32', cpu, CPU.budget!), x.load('i32_16u', next, REC.COUNT));
+      const isOwn = x.compare('ne', handler, x.i32Const(this.links.joinHandler));
+      f.unlikely(x.and(x.compare('lt_s', left, x.i32Const(0)), isOwn), () => f.returnCall('yield_at', cpu, next));
+      f.returnCallIndirect(HANDLER, handler, cpu, next);
     });
     f.store('i32', cpu, CPU.budget!, f.get(this.budget));
     const rip = f.get(this.exitRip);
@@ -216,15 +231,19 @@ export class RegionWriter {
     this.node = n;
     const key = this.s.order[n]!;
     if (key === RETURN_NODE) this.returnCode();
+    else if (isWayIn(key)) this.goToNode(Math.floor(key));
     else this.blockCode(this.cfg.blocks.get(key)!);
   }
   /** Goes from the current node to a position: inside the region if it is a block there. */
   private goTo(target: number): void {
     this.enterPage(target);
+    this.goToNode(this.wayTo(target, this.s.order[this.node]));
+  }
+  private goToNode(target: number): void {
     const to = this.s.index.get(target);
     if (to === undefined || this.s.isIrreducible(this.node, to)) {
       if (target === RETURN_NODE) this.leaveToRip(this.f.get(this.returnTo));
-      else this.leaveTo(target);
+      else this.leaveTo(Math.floor(target));
       return;
     }
     if (to <= this.node) {
@@ -240,7 +259,7 @@ export class RegionWriter {
   /** Before control comes to another page: is it there, and what it was? */
   private enterPage(target: number): void {
     const { f } = this;
-    if (target === RETURN_NODE || !this.s.index.has(target)) return;
+    if (target === RETURN_NODE || !this.cfg.blocks.has(target)) return;
     const d = pageOf(target);
     if (d === 0 || this.currentPage() === d) return;
     const bit = x.i32Const(1 << this.pageNumbers.indexOf(d));
@@ -275,11 +294,12 @@ export class RegionWriter {
   /** The comparison that all ends of a loop have before they go back to its head, where flags are needed. */
   private loopComparison(n: number): LoopComparison | undefined {
     const head = this.s.order[n]!;
-    if (!this.needFlags.has(head)) return undefined;
+    if (!this.needFlags.has(Math.floor(head))) return undefined;
     let common: LoopComparison | undefined;
     for (const [from, key] of this.s.order.entries()) {
       if (from < n || !this.successorsOf(key).includes(head)) continue;
-      const c = key === RETURN_NODE ? undefined : lastComparison(this.cfg.blocks.get(key)!);
+      const block = this.cfg.blocks.get(key);
+      const c = block && lastComparison(block);
       if (!c || (common && (c.test !== common.test || c.w !== common.w || c.x !== common.x || c.y !== common.y))) {
         return undefined;
       }
@@ -288,10 +308,10 @@ export class RegionWriter {
     return common;
   }
   private settleFor(target: number): void {
-    this.ops.settle(this.needFlags.has(target));
+    this.ops.settle(this.needFlags.has(Math.floor(target)));
   }
   private firstInsn(target: number): RegionInsn | undefined {
-    const b = this.cfg.blocks.get(target)!;
+    const b = this.cfg.blocks.get(Math.floor(target))!;
     return b.insns[0] ?? (b.end.kind === 'interpret' ? b.end.insn : undefined);
   }
   /** Writes a node in place, as its only way in is from here; then turns back to the current one. */
@@ -432,6 +452,10 @@ export class RegionWriter {
 /** Ways out that are not in the table: to a computed rip, and the same with a look at events. */
 const EXIT_RIP = -1;
 const EXIT_EVENTS = -2;
+
+const WAY_IN = 0.5;
+const isWayIn = (key: number): boolean => !Number.isInteger(key);
+const isOwnLoop = ({ at, end }: Block): boolean => end.kind === 'branch' && (end.target === at || end.next === at);
 
 /** Fewest accesses of a kind for which the page is kept where they are not in a loop. */
 const KEPT_FROM = 12;

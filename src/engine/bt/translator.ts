@@ -369,6 +369,7 @@ export class Translator {
 }
 
 function functionType(name: string): FuncType {
+  if (name === 'yield_at') return { params: ['i32', 'i32'], results: [] };
   if (name === 'goto') return { params: ['i32', 'i64'], results: [] };
   if (name === 'explicit' || name === 'goto_events') return { params: ['i32'], results: [] };
   if (name.startsWith('mulh')) return I64_OF_I64S(2);

@@ -43,7 +43,7 @@ const RUNTIME: Readonly<Record<string, FuncType>> = {
 };
 /** Exports: what the vCPU enters, and what translated code calls. */
 export const INTERPRETER_FUNCTIONS: readonly string[] = [
-  ...['enter', 'goto', 'goto_events', 'explicit', 'mulhu64', 'mulhs64', 'udiv128'],
+  ...['enter', 'goto', 'goto_events', 'yield_at', 'explicit', 'mulhu64', 'mulhs64', 'udiv128'],
   ...FLAGS.map((f) => `flag_${f}`),
   ...Array.from({ length: 8 }, (_, i) => `cond_${2 * i}`),
 ];
