@@ -229,7 +229,7 @@ class Recorder implements Ops<Nothing> {
   linear(): Nothing {
     return null;
   }
-  probeStore(_w: Width, seg: SegRef): void {
+  probeStore(_w: Width | 128, seg: SegRef): void {
     this.faultable('probe', seg);
   }
   field(name: string, index = 0): Nothing {

@@ -124,7 +124,7 @@ export interface Ops<V> extends PureOps<V> {
   /** Linear address of an offset in a segment, without an access or a check. */
   linear(seg: SegRef, offset: V): V;
   /** Raises the faults that a store there would raise, without storing. */
-  probeStore(w: Width, seg: SegRef, offset: V): void;
+  probeStore(w: Width | 128, seg: SegRef, offset: V): void;
 
   // State by field name (src/isa/layout.ts).
   field(name: string, index?: number): V;

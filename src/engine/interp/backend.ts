@@ -303,7 +303,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     const sum = x.add(i64(offset), load64(x.add(this.cpu, at), 0));
     return this.f.let(this.long ? sum : x.and(sum, x.i64Const(LOW32)));
   }
-  probeStore(w: Width, seg: SegRef, offset: Expr): void {
+  probeStore(w: Width | 128, seg: SegRef, offset: Expr): void {
     this.host(this.segmented(seg, i64(offset), w / 8, true), w / 8, 'mem_write', seg);
   }
 

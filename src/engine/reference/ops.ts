@@ -241,7 +241,7 @@ export class ReferenceOps extends ReferencePure implements Ops<bigint> {
   private segmentNumber(seg: SegRef): number {
     return seg === 'insn' ? this.insn.seg : SEG[seg];
   }
-  private checked(w: Width, seg: SegRef, offset: bigint, write: boolean): bigint {
+  private checked(w: Width | 128, seg: SegRef, offset: bigint, write: boolean): bigint {
     return linearAddress(this.state, this.insn.mode, this.segmentNumber(seg), offset, w / 8, write);
   }
   linear(seg: SegRef, offset: bigint): bigint {
@@ -253,7 +253,7 @@ export class ReferenceOps extends ReferencePure implements Ops<bigint> {
   store(w: Width, seg: SegRef, offset: bigint, v: bigint): void {
     this.memory.write(this.checked(w, seg, offset, true), w / 8, cut(w, v));
   }
-  probeStore(w: Width, seg: SegRef, offset: bigint): void {
+  probeStore(w: Width | 128, seg: SegRef, offset: bigint): void {
     this.memory.probe(this.checked(w, seg, offset, true), w / 8);
   }
 

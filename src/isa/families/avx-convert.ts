@@ -2,7 +2,6 @@
 import type { Ops } from '../ops.ts';
 import { type Row, type RowAttrs, row } from '../row.ts';
 import { scalarSource, setScalar } from './avx-float.ts';
-import { behind } from './common.ts';
 import { AVX, halfOf, halvesOf, hex, setHalves, sized } from './packed-forms.ts';
 import { computed, computedAll } from './sse-arith.ts';
 import { doubleFrom, integerFrom, singleFrom } from './sse-convert.ts';
@@ -109,10 +108,9 @@ const toHalfPrecision = LENGTHS.flatMap((bits): Row[] => {
   };
   const toMemory: Row['exec'] = (s) => {
     const at = s.let(s.offset(0));
-    const places = halvesOf(bits).map((h) => (h === 0 ? at : s.let(behind(s, at, 8))));
-    for (const place of places) s.probeStore(64, 'insn', place);
+    s.probeStore(bits === 256 ? 128 : 64, 'insn', at);
     halfPrecision(s, bits).forEach((x, i) => {
-      s.store(64, 'insn', places[i]!, x);
+      s.store(64, 'insn', i === 0 ? at : s.add(at, s.k(8n)), x);
     });
   };
   const source = bits === 256 ? 'Vqq' : 'Vdq';
