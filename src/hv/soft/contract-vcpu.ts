@@ -3,20 +3,17 @@
 import { EFLAGS, EXIT_MODE, MODE_CODE64 } from '../../isa/layout.ts';
 import {
   type CpuidEntry,
-  type DebugRegs,
   type Exit,
   type GuestDebug,
   HvError,
   type MpState,
-  type Regs,
   type RunOptions,
-  type Sregs,
   type Vcpu,
   type VcpuEvents,
-  XSAVE_BYTES,
 } from '../contract.ts';
 import { TSC_HZ } from '../cpu-model.ts';
 import type { IoHooks } from '../io-hooks.ts';
+import { CarriedState } from './carried-state.ts';
 import { CpuidTable } from './cpuid-table.ts';
 import { hostTurn } from './host-turn.ts';
 import { Replay } from './replay.ts';
@@ -41,10 +38,10 @@ const ARGUMENTS64 = ['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'] as const;
 const ARGUMENTS32 = ['rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'rbp'] as const;
 const LOW32 = 0xffff_ffffn;
 
-export class SoftContractVcpu implements Vcpu {
+export class SoftContractVcpu extends CarriedState implements Vcpu {
   readonly id: number;
   readonly soft: SoftVcpu;
-  private readonly state: SoftState;
+  protected readonly state: SoftState;
   private readonly replay: Replay;
   private readonly tscHz: number;
   private tscBase = 0n;
@@ -65,6 +62,7 @@ export class SoftContractVcpu implements Vcpu {
   private tprLowered = false;
 
   constructor(o: Omit<SoftVcpuOptions, 'host'>, hooks: IoHooks, tscHz = TSC_HZ) {
+    super();
     this.id = o.id;
     this.tscHz = tscHz;
     this.replay = new Replay(hooks, () => this.state.set32('io_wait', 1));
@@ -295,58 +293,15 @@ export class SoftContractVcpu implements Vcpu {
   }
   /** Delivers what is queued. */
   private inject(): void {
-    const { soft, exception } = this;
-    if (!exception && this.queued === undefined) return;
-    this.state.explicitFlags();
-    if (exception) {
-      this.exception = undefined;
-      soft.runtime.raise(soft.cpu, exception.vector, exception.errorCode ?? 0);
-      soft.runtime.deliver_exception(soft.cpu);
-      return;
-    }
-    const vector = this.queued!;
-    this.queued = undefined;
-    soft.runtime.deliver_interrupt(soft.cpu, vector);
+    const { exception, queued } = this;
+    if (exception) this.exception = undefined;
+    else this.queued = undefined;
+    this.deliver({ exception, interrupt: queued });
   }
 
   // --- state -----------------------------------------------------------------------------------------------
-  getRegs(): Regs {
-    return this.soft.getRegs();
-  }
-  setRegs(regs: Regs): void {
-    this.soft.setRegs(regs);
-  }
-  getSregs(): Sregs {
-    return this.soft.getSregs();
-  }
-  setSregs(sregs: Sregs): void {
-    this.soft.setSregs(sregs);
-  }
-  getXsave(): Uint8Array {
-    return this.state.xsave();
-  }
-  setXsave(area: Uint8Array): void {
-    if (area.length !== XSAVE_BYTES) {
-      throw new HvError(`an XSAVE area of ${area.length} bytes`, `give ${XSAVE_BYTES} bytes in standard form`);
-    }
-    this.state.setXsave(area);
-  }
-  getXcr0(): bigint {
-    return this.state.get64('xcr0');
-  }
-  setXcr0(value: bigint): void {
-    this.state.set64('xcr0', value);
-    this.soft.runtime.update_context(this.soft.cpu);
-  }
-  getMsrs(indices: readonly number[]): bigint[] {
-    return indices.map((index) => this.state.msr(index));
-  }
-  setMsrs(values: readonly (readonly [index: number, value: bigint])[]): void {
-    for (const [index, value] of values) {
-      // From outside the TSC is set without IA32_TSC_ADJUST, which is the guest's own.
-      if (index === IA32_TSC) this.tscBase += value - this.state.msr(index);
-      else this.state.setMsr(index, value);
-    }
+  protected override setTsc(value: bigint): void {
+    this.tscBase += value - this.state.msr(IA32_TSC);
   }
   getLapic(): Uint8Array {
     throw new HvError('the soft engine has no local APIC of its own', 'use the one of src/devices');
@@ -361,12 +316,6 @@ export class SoftContractVcpu implements Vcpu {
     this.queued = events.interrupt;
     this.exception = events.exception;
     this.state.setEvents(events);
-  }
-  getDebugRegs(): DebugRegs {
-    return this.state.debugRegs();
-  }
-  setDebugRegs(regs: DebugRegs): void {
-    this.state.setDebugRegs(regs);
   }
   getMpState(): MpState {
     return this.mpState;
