@@ -55,6 +55,8 @@ export class Lockstep {
    * real mode and reads no descriptor outside RAM.
    */
   private tables = '';
+  /** Flags that the instructions of this step leave undefined. */
+  private undefinedFlags = 0n;
 
   /**
    * @param a the engine under test
@@ -107,17 +109,18 @@ export class Lockstep {
     if (exitB.reason === 'internal-error') return { kind: 'unsupported', name };
     const log = [...accesses];
     const got: string[] = [];
-    let exitA = this.finish(this.a, got, log);
+    this.undefinedFlags = 0n;
+    let exitA = this.advance(got, log);
     // Side b may do several iterations of a string instruction in one step.
     const repeats = insn?.rep !== undefined && insn.rep !== 'none';
     for (let i = 0; repeats && i < MAX_ITERATIONS && exitA.reason === 'debug' && !this.together(); i++) {
-      exitA = this.finish(this.a, got, log);
+      exitA = this.advance(got, log);
     }
     // It may miss the trap, and a fault ends with the first instruction of its handler: both then halt.
     const next = rip + BigInt(insn?.length ?? 0);
     const halted = exitB.reason === 'hlt' || this.behindHalt(next);
     for (let i = 0; i < MAX_MISSED && halted && exitA.reason === 'debug' && !this.together(); i++) {
-      exitA = this.finish(this.a, got, log);
+      exitA = this.advance(got, log);
     }
     // Under single steps a HLT is a trap on some engines.
     const isHalt = insn?.row.name === 'hlt' && exitA.reason === 'hlt';
@@ -167,10 +170,14 @@ export class Lockstep {
     const { rip } = this.b.vcpu.getRegs();
     return rip !== next && rip > 0n && rip < BigInt(AT.ram) && this.b.memory.read(Number(rip) - 1, 1)[0] === HLT;
   }
-  /** Whether `b` has only done more instructions in one step: some more of `a`'s then give the same state. */
+  /**
+   * Whether `b` has only done more instructions in one step: some more of `a`'s then give the same state. The last of
+   * them may have a fault that waits for its delivery.
+   */
   private joined(insn: Insn | undefined, wide: boolean, got: string[], log: string[]): boolean {
+    if (this.b.vcpu.getEvents().exception) this.finish(this.b, log, undefined);
     for (let i = 0; i < MAX_JOINED; i++) {
-      const { reason } = this.finish(this.a, got, log);
+      const { reason } = this.advance(got, log);
       if (this.compare(insn, wide).length === 0 && got.join() === log.join()) return true;
       if (reason !== 'debug' && reason !== 'hlt') return false;
     }
@@ -186,8 +193,7 @@ export class Lockstep {
   }
 
   private compare(insn: Insn | undefined, wide: boolean): Difference[] {
-    const undef = insn?.row.undef?.split(/\s+/) ?? [];
-    const ignoredFlags = undef.reduce((m, f) => m | (FLAG_BITS[f] ?? 0n), 0n);
+    const ignoredFlags = this.undefinedFlags;
     this.alignFlags(ignoredFlags);
     const all = insn?.row.unit !== undefined || insn?.row.user === false;
     const out = compareVcpus(this.a.vcpu, this.b.vcpu, { ignoredFlags, all, wide });
@@ -213,6 +219,12 @@ export class Lockstep {
     return a.rip === b.rip && (a.rcx & LOW32) === (b.rcx & LOW32);
   }
 
+  /** Runs `a` until its next instruction is done, with `b`'s answers. */
+  private advance(accesses: string[], answers: string[]): Exit {
+    const undef = this.decode().insn?.row.undef?.split(/\s+/) ?? [];
+    this.undefinedFlags |= undef.reduce((m, f) => m | (FLAG_BITS[f] ?? 0n), 0n);
+    return this.finish(this.a, accesses, answers);
+  }
   /**
    * Runs until the step is done, noting accesses. Reads are answered from the list of the other side's, or with a
    * new value.
