@@ -1,22 +1,15 @@
 // What a vCPU holds goes to the other engine and comes back: every register, hidden parts, vectors, MSRs, events, TSC.
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Segment, Sregs, VcpuEvents } from '../../src/hv/contract.ts';
 import { cpuModel } from '../../src/hv/cpu-model.ts';
-import { cpuidEntries, filterCpuid } from '../../src/hv/cpuid-entries.ts';
-import { loadEngineImage } from '../../src/hv/kvm/engine-files.ts';
+import { createSwitchableVm, type SwitchableVm } from '../../src/hv/index.ts';
 import { AT, setUpMode } from '../../src/hv/modes.ts';
-import { SoftHypervisor } from '../../src/hv/soft/contract-vm.ts';
-import { SoftMemory } from '../../src/hv/soft/vm.ts';
-import { SwitchableVm } from '../../src/hv/switchable.ts';
 import { Random, seedOf } from '../isa/random.ts';
 import { initialXsave, openKvm } from './engines.ts';
 
 const kvm = openKvm();
 if (typeof kvm === 'string') console.log(`carrying state skipped: ${kvm}`);
-afterAll(() => {
-  if (typeof kvm !== 'string') kvm.close();
-});
-const image = await loadEngineImage();
+else kvm.close();
 const model = cpuModel('v3')!;
 
 const XCR0_ALL = 7n;
@@ -46,15 +39,10 @@ const MSRS: readonly (readonly [number, bigint])[] = [
   [0xc000_0102, 0xffff_8000_0000_4000n],
 ];
 
-function make(): SwitchableVm {
-  if (typeof kvm === 'string') throw new Error(kvm);
-  const memory = SoftMemory.ofSize({ ram: AT.ram, gpaTop: 4 << 20 });
-  const hardware = kvm.createVmOn(memory);
-  const soft = new SoftHypervisor({ image, engine: 'bt', model, tscHz: hardware.tscHz });
-  const cpuid = filterCpuid(cpuidEntries(model), kvm.supportedCpuid()).entries;
-  const vm = new SwitchableVm(soft.createVmOn(memory), hardware, cpuid);
+async function make(): Promise<SwitchableVm> {
+  const vm = await createSwitchableVm({ ram: AT.ram, gpaTop: 4 << 20, model });
   vm.setUserMemoryRegion({ slot: 0, gpa: 0, size: AT.ram, offset: 0 });
-  vm.vcpu.setSregs(setUpMode(memory, 'long', () => [0xf4]));
+  vm.vcpu.setSregs(setUpMode(vm.memory, 'long', () => [0xf4]));
   vm.vcpu.setXsave(initialXsave());
   return vm;
 }
@@ -108,9 +96,9 @@ function snapshot(vm: SwitchableVm): Record<string, unknown> {
 }
 
 describe.skipIf(typeof kvm === 'string')('state that goes to the other engine', () => {
-  it('is all there, and comes back', () => {
+  it('is all there, and comes back', async () => {
     const random = new Random(seedOf('carried state'));
-    const vm = make();
+    const vm = await make();
     for (let i = 0; i < 5; i++) {
       fill(vm, random);
       const before = snapshot(vm);
@@ -128,8 +116,8 @@ describe.skipIf(typeof kvm === 'string')('state that goes to the other engine', 
     { shadow: 2 },
     { nmiPending: true },
     { nmiMasked: true },
-  ])('with events that wait: %j', (waits) => {
-    const vm = make();
+  ])('with events that wait: %j', async (waits) => {
+    const vm = await make();
     const none = { exception: undefined, interrupt: undefined, shadow: 0, nmiPending: false, nmiMasked: false };
     vm.vcpu.setEvents({ ...none, ...waits });
     expect(vm.switchEngine('kvm')).toBeUndefined();
@@ -139,8 +127,8 @@ describe.skipIf(typeof kvm === 'string')('state that goes to the other engine', 
     vm.close();
   });
 
-  it('with a TSC that goes on', () => {
-    const vm = make();
+  it('with a TSC that goes on', async () => {
+    const vm = await make();
     const hz = vm.tscHz;
     const earliest = performance.now();
     let ended = 0;

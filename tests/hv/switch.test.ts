@@ -1,19 +1,13 @@
 // A guest that computes a digest is moved between the engines a thousand times at random instants.
-import { afterAll, describe, expect, it } from 'vitest';
-import { loadEngineImage } from '../../src/hv/kvm/engine-files.ts';
+import { describe, expect, it } from 'vitest';
+import { createSwitchableVm, type SwitchableVm } from '../../src/hv/index.ts';
 import { AT, SEL, setUpMode } from '../../src/hv/modes.ts';
-import { SoftHypervisor } from '../../src/hv/soft/contract-vm.ts';
-import { SoftMemory } from '../../src/hv/soft/vm.ts';
-import { SwitchableVm } from '../../src/hv/switchable.ts';
 import { Random, seedOf } from '../isa/random.ts';
-import { commonCpuid, initialXsave, openKvm } from './engines.ts';
+import { initialXsave, openKvm } from './engines.ts';
 
 const kvm = openKvm();
 if (typeof kvm === 'string') console.log(`engine switches skipped: ${kvm}`);
-const soft = new SoftHypervisor({ image: await loadEngineImage(), engine: 'bt' });
-afterAll(() => {
-  if (typeof kvm !== 'string') kvm.close();
-});
+else kvm.close();
 
 const FROM = AT.data;
 const TO = 0x18000;
@@ -47,10 +41,9 @@ function digest(from: Int32Array, to: Int32Array, rounds: number): number {
   return eax >>> 0;
 }
 
-function makeSwitchable(level: 0 | 3): SwitchableVm {
-  if (typeof kvm === 'string') throw new Error(kvm);
-  const memory = SoftMemory.ofSize({ ram: AT.ram, gpaTop: 4 << 20 });
-  const vm = new SwitchableVm(soft.createVmOn(memory), kvm.createVmOn(memory), commonCpuid(kvm));
+async function makeSwitchable(level: 0 | 3): Promise<SwitchableVm> {
+  const vm = await createSwitchableVm({ ram: AT.ram, gpaTop: 4 << 20 });
+  const { memory } = vm;
   vm.setUserMemoryRegion({ slot: 0, gpa: 0, size: AT.ram, offset: 0 });
   const sregs = setUpMode(memory, 'long', () => [0xf4]);
   memory.write(AT.code, Uint8Array.from(CODE));
@@ -72,9 +65,9 @@ const CASES = [
 ] as const;
 
 describe.skipIf(typeof kvm === 'string').for(CASES)('a guest at level $level', ({ level, rounds, longest }) => {
-  it('keeps its digest over a thousand switches', { timeout: 600_000 }, () => {
+  it('keeps its digest over a thousand switches', { timeout: 600_000 }, async () => {
     const random = new Random(seedOf(`switches at level ${level}`));
-    const vm = makeSwitchable(level);
+    const vm = await makeSwitchable(level);
     const regs = vm.vcpu.getRegs();
     vm.vcpu.setRegs({
       ...regs,
