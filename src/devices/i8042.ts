@@ -3,8 +3,8 @@
  * Keyboard/Auxiliary Device Controller), and system control port A (92h), which shares the A20 gate and the
  * reset line with it. It comes up as firmware leaves it: self-test passed, scan codes translated, A20 open.
  */
-import { readBytes, writeBytes } from './byte-lanes.ts';
-import type { AccessWidth, DeviceState, IrqLine, PortDevice, PortRange, Snapshottable } from './device.ts';
+import { BytePorts } from './byte-ports.ts';
+import type { DeviceState, IrqLine, PortRange, Snapshottable } from './device.ts';
 import { Ps2Keyboard } from './ps2-keyboard.ts';
 import { Ps2Mouse } from './ps2-mouse.ts';
 import { ScancodeTranslator } from './ps2-scancodes.ts';
@@ -96,7 +96,7 @@ export interface I8042Options {
 }
 
 /** Keyboard controller, keyboard and mouse. */
-export class I8042 implements PortDevice, Snapshottable {
+export class I8042 extends BytePorts implements Snapshottable {
   readonly ports: readonly PortRange[];
   readonly keyboard = new Ps2Keyboard();
   readonly mouse = new Ps2Mouse();
@@ -113,6 +113,7 @@ export class I8042 implements PortDevice, Snapshottable {
   #a20 = true;
 
   constructor(options: I8042Options) {
+    super();
     this.#options = options;
     this.ports = [options.dataPort, options.commandPort, options.portA].map((base) => ({ base, count: 1 }));
     this.#memory[0] = MODE_RESET;
@@ -125,23 +126,14 @@ export class I8042 implements PortDevice, Snapshottable {
     return this.#a20;
   }
 
-  read(port: number, width: AccessWidth): number {
-    return width === 1 ? this.#readByte(port) : readBytes(port, width, (p) => this.#readByte(p));
-  }
-
-  write(port: number, width: AccessWidth, value: number): void {
-    if (width === 1) this.#writeByte(port, value & 0xff);
-    else writeBytes(port, width, value, (p, byte) => this.#writeByte(p, byte));
-  }
-
-  #readByte(port: number): number {
+  protected override readByte(port: number): number {
     if (port === this.#options.dataPort) return this.#readData();
     if (port === this.#options.commandPort) return this.#status();
     if (port === this.#options.portA) return this.#a20 ? PORT_A_A20 : 0;
     return 0xff;
   }
 
-  #writeByte(port: number, value: number): void {
+  protected override writeByte(port: number, value: number): void {
     if (port === this.#options.dataPort) this.#writeData(value);
     else if (port === this.#options.commandPort) this.#writeCommand(value);
     else if (port === this.#options.portA) {

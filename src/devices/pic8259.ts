@@ -2,8 +2,8 @@
  * The two 8259A interrupt controllers of a PC: the slave on input 2 of the master, and the edge/level
  * control registers of the PIIX. Section names are those of the Intel 8259A datasheet.
  */
-import { readBytes, writeBytes } from './byte-lanes.ts';
-import type { AccessWidth, DeviceState, InterruptSource, PortDevice, PortRange, Snapshottable } from './device.ts';
+import { BytePorts } from './byte-ports.ts';
+import type { AccessWidth, DeviceState, InterruptSource, PortRange, Snapshottable } from './device.ts';
 import { stateBoolean, stateChild, stateNumber } from './state.ts';
 
 const INPUTS = 8;
@@ -292,7 +292,7 @@ export interface PicPairOptions {
 }
 
 /** Both 8259A of a PC, 16 inputs of which number 2 is the cascade. */
-export class PicPair implements PortDevice, InterruptSource, Snapshottable {
+export class PicPair extends BytePorts implements InterruptSource, Snapshottable {
   readonly ports: readonly PortRange[];
   readonly #options: PicPairOptions;
   readonly #master = new Pic8259Chip(false);
@@ -300,6 +300,7 @@ export class PicPair implements PortDevice, InterruptSource, Snapshottable {
   #output = false;
 
   constructor(options: PicPairOptions) {
+    super();
     this.#options = options;
     this.ports = [
       { base: options.masterBase, count: 2 },
@@ -334,19 +335,18 @@ export class PicPair implements PortDevice, InterruptSource, Snapshottable {
     return vector;
   }
 
-  read(port: number, width: AccessWidth): number {
-    const value = width === 1 ? this.#readByte(port) : readBytes(port, width, (p) => this.#readByte(p));
+  override read(port: number, width: AccessWidth): number {
+    const value = super.read(port, width);
     this.#update();
     return value;
   }
 
-  write(port: number, width: AccessWidth, value: number): void {
-    if (width === 1) this.#writeByte(port, value & 0xff);
-    else writeBytes(port, width, value, (p, byte) => this.#writeByte(p, byte));
+  override write(port: number, width: AccessWidth, value: number): void {
+    super.write(port, width, value);
     this.#update();
   }
 
-  #readByte(port: number): number {
+  protected override readByte(port: number): number {
     const { masterBase, slaveBase, elcrBase } = this.#options;
     switch (port) {
       case masterBase:
@@ -366,7 +366,7 @@ export class PicPair implements PortDevice, InterruptSource, Snapshottable {
     }
   }
 
-  #writeByte(port: number, value: number): void {
+  protected override writeByte(port: number, value: number): void {
     const { masterBase, slaveBase, elcrBase } = this.#options;
     switch (port) {
       case masterBase:

@@ -2,17 +2,8 @@
  * The 8254 interval timer of a PC at 1.193182 MHz, and the system control port B (61h) that is wired to
  * it: counter 0 makes the timer interrupt, counter 1 refreshed memory, counter 2 drives the speaker.
  */
-import { readBytes, writeBytes } from './byte-lanes.ts';
-import type {
-  AccessWidth,
-  CancelTimer,
-  Clock,
-  DeviceState,
-  IrqLine,
-  PortDevice,
-  PortRange,
-  Snapshottable,
-} from './device.ts';
+import { BytePorts } from './byte-ports.ts';
+import type { CancelTimer, Clock, DeviceState, IrqLine, PortRange, Snapshottable } from './device.ts';
 import { PIT_ACCESS, PitCounter } from './pit-counter.ts';
 import { stateBoolean, stateChildren, stateFinite, stateNumber, stateOptionalBigint } from './state.ts';
 
@@ -61,7 +52,7 @@ export interface PitOptions {
 }
 
 /** The interval timer. */
-export class Pit8254 implements PortDevice, Snapshottable {
+export class Pit8254 extends BytePorts implements Snapshottable {
   readonly ports: readonly PortRange[];
   readonly #options: PitOptions;
   readonly #counters = [new PitCounter(true), new PitCounter(true), new PitCounter(false)] as const;
@@ -73,6 +64,7 @@ export class Pit8254 implements PortDevice, Snapshottable {
   #line = false;
 
   constructor(options: PitOptions) {
+    super();
     this.#options = options;
     this.ports = [
       { base: options.base, count: COUNTERS + 1 },
@@ -85,16 +77,7 @@ export class Pit8254 implements PortDevice, Snapshottable {
     return { enabled: (this.#portB & 0x02) !== 0, out: this.#counters[2].out(this.#tick()) };
   }
 
-  read(port: number, width: AccessWidth): number {
-    return width === 1 ? this.#readByte(port) : readBytes(port, width, (p) => this.#readByte(p));
-  }
-
-  write(port: number, width: AccessWidth, value: number): void {
-    if (width === 1) this.#writeByte(port, value & 0xff);
-    else writeBytes(port, width, value, (p, byte) => this.#writeByte(p, byte));
-  }
-
-  #readByte(port: number): number {
+  protected override readByte(port: number): number {
     if (port === this.#options.portB) return this.#readPortB();
     // The control word register cannot be read.
     return this.#counters[port - this.#options.base]?.readByte(this.#tick()) ?? 0xff;
@@ -106,7 +89,7 @@ export class Pit8254 implements PortDevice, Snapshottable {
     return this.#portB | refresh | (this.#counters[2].out(tick) ? PORT_B_OUT2 : 0);
   }
 
-  #writeByte(port: number, value: number): void {
+  protected override writeByte(port: number, value: number): void {
     const tick = this.#tick();
     if (port === this.#options.portB) {
       this.#portB = value & PORT_B_WRITABLE;

@@ -2,17 +2,8 @@
  * The MC146818 real-time clock with its CMOS RAM (ports 70h and 71h). The date follows the host's wall
  * clock at a distance that the guest sets; interrupts are timed on the guest's clock.
  */
-import { readBytes, writeBytes } from './byte-lanes.ts';
-import type {
-  AccessWidth,
-  CancelTimer,
-  Clock,
-  DeviceState,
-  IrqLine,
-  PortDevice,
-  PortRange,
-  Snapshottable,
-} from './device.ts';
+import { BytePorts } from './byte-ports.ts';
+import type { CancelTimer, Clock, DeviceState, IrqLine, PortRange, Snapshottable } from './device.ts';
 import { stateFinite, stateNumber, stateNumbers, stateOptionalBigint } from './state.ts';
 
 const CMOS_SIZE = 128;
@@ -119,7 +110,7 @@ interface Fields {
 }
 
 /** Real-time clock and CMOS RAM. */
-export class RtcCmos implements PortDevice, Snapshottable {
+export class RtcCmos extends BytePorts implements Snapshottable {
   readonly ports: readonly PortRange[];
   readonly #options: RtcCmosOptions;
   /** All bytes; those of `TIME_REGISTERS` hold the time only while it stands still. */
@@ -135,6 +126,7 @@ export class RtcCmos implements PortDevice, Snapshottable {
   #cancelPeriodic: CancelTimer = () => {};
 
   constructor(options: RtcCmosOptions) {
+    super();
     this.#options = options;
     this.ports = [{ base: options.base, count: 2 }];
     this.#cmos[REG.a] = A_RESET;
@@ -176,16 +168,7 @@ export class RtcCmos implements PortDevice, Snapshottable {
     this.setByte(index + 1, value >> 8);
   }
 
-  read(port: number, width: AccessWidth): number {
-    return width === 1 ? this.#readByte(port) : readBytes(port, width, (p) => this.#readByte(p));
-  }
-
-  write(port: number, width: AccessWidth, value: number): void {
-    if (width === 1) this.#writeByte(port, value & 0xff);
-    else writeBytes(port, width, value, (p, byte) => this.#writeByte(p, byte));
-  }
-
-  #readByte(port: number): number {
+  protected override readByte(port: number): number {
     // The index port is write only.
     if (port !== this.#options.base + 1) return 0xff;
     const index = this.#index;
@@ -195,7 +178,7 @@ export class RtcCmos implements PortDevice, Snapshottable {
     return this.#cmos[index]!;
   }
 
-  #writeByte(port: number, value: number): void {
+  protected override writeByte(port: number, value: number): void {
     if (port === this.#options.base) this.#index = value & INDEX_MASK;
     else if (port === this.#options.base + 1) this.#writeRegister(this.#index, value);
   }

@@ -3,8 +3,8 @@
  * to the other end is always up (CTS, DSR and DCD asserted), and baud rates are kept but mean nothing.
  * Sections are those of the National PC16550D datasheet.
  */
-import { readBytes, writeBytes } from './byte-lanes.ts';
-import type { AccessWidth, DeviceState, IrqLine, PortDevice, PortRange, Snapshottable } from './device.ts';
+import { BytePorts } from './byte-ports.ts';
+import type { DeviceState, IrqLine, PortRange, Snapshottable } from './device.ts';
 import { stateBoolean, stateNumber, stateNumbers } from './state.ts';
 
 const REGISTER_COUNT = 8;
@@ -74,7 +74,7 @@ export interface Serial16550Options {
 }
 
 /** A 16550A UART. */
-export class Serial16550 implements PortDevice, Snapshottable {
+export class Serial16550 extends BytePorts implements Snapshottable {
   readonly ports: readonly PortRange[];
   readonly #base: number;
   readonly #irq: IrqLine;
@@ -97,6 +97,7 @@ export class Serial16550 implements PortDevice, Snapshottable {
   #inputStart = 0;
 
   constructor(options: Serial16550Options) {
+    super();
     this.#base = options.base;
     this.#irq = options.irq;
     this.#output = options.output;
@@ -120,16 +121,7 @@ export class Serial16550 implements PortDevice, Snapshottable {
     return taken;
   }
 
-  read(port: number, width: AccessWidth): number {
-    return width === 1 ? this.#readByte(port) : readBytes(port, width, (p) => this.#readByte(p));
-  }
-
-  write(port: number, width: AccessWidth, value: number): void {
-    if (width === 1) this.#writeByte(port, value & 0xff);
-    else writeBytes(port, width, value, (p, byte) => this.#writeByte(p, byte));
-  }
-
-  #readByte(port: number): number {
+  protected override readByte(port: number): number {
     switch (port - this.#base) {
       case REG.data:
         return this.#lcr & LCR_DLAB ? this.#divisor & 0xff : this.#readReceiver();
@@ -152,7 +144,7 @@ export class Serial16550 implements PortDevice, Snapshottable {
     }
   }
 
-  #writeByte(port: number, value: number): void {
+  protected override writeByte(port: number, value: number): void {
     switch (port - this.#base) {
       case REG.data:
         if (this.#lcr & LCR_DLAB) this.#divisor = (this.#divisor & 0xff00) | value;
