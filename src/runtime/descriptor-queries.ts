@@ -127,10 +127,13 @@ function query(cpu: u32, sel: u32, gates: bool): u32 {
   return cpl(cpu) <= dpl && (sel & 3) <= dpl ? YES : NO;
 }
 
-/** LAR: bits 8-15 and 20-23 of the second dword in place in scratch, or 0 when not accessible. 1: fault recorded. */
+/**
+ * LAR: bits 8-23 of the second dword in place in scratch, or 0 when not accessible. Bits 16-19 are open in SDM vol.2 LAR
+ * ("00FxFF00H"); CPUs leave the limit in them. 1: fault recorded.
+ */
 export function access_rights(cpu: u32, selector: u32): u32 {
   const answer = query(cpu, selector & 0xffff, true);
-  store<u64>(cpu + CPU_SCRATCH, answer == YES ? desc_hi & 0x00f0ff00 : 0);
+  store<u64>(cpu + CPU_SCRATCH, answer == YES ? desc_hi & 0x00ffff00 : 0);
   return u32(answer == FAULTED);
 }
 

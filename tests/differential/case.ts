@@ -15,6 +15,27 @@ export const WINDOW_SIZE = 256;
 export const FX_SIZE = 512;
 /** Upper halves of YMM0-15. */
 export const YMMH_SIZE = 256;
+/**
+ * Descriptors of the LDT, as they lie in memory: data that can be written, or not, that expands down, of 16 bits and of
+ * pages; code that can be read, or not, conforming or absent; limits in bytes and in pages; one that is empty. Linux takes
+ * only those of DPL 3 that have been accessed, and conforming code only if it is not present.
+ */
+export const LDT: readonly bigint[] = [
+  0x0041_f312_3400_5678n,
+  0x00cf_f300_0000_ffffn,
+  0x00c0_f100_1000_0000n,
+  0x0041_f700_0000_0fffn,
+  0x0080_f500_0000_0001n,
+  0x00df_fb00_0000_ffffn,
+  0x0050_f900_0000_1234n,
+  0x004a_ff00_0000_4321n & ~(0x80n << 40n),
+  0x00c1_7300_0000_0000n,
+  0x0000_7b00_0000_0fffn,
+  0x0010_f300_0000_0000n,
+  0n,
+  0x008f_f900_0000_0000n,
+];
+
 /** Vector of an instruction that does not end. */
 export const STUCK = 254;
 
@@ -27,6 +48,8 @@ export interface CpuValues {
   /** Upper halves of YMM0-15. */
   readonly ymmh: Uint8Array;
   readonly window: Uint8Array;
+  /** Bases of FS and GS in 64-bit mode. */
+  readonly bases: readonly bigint[];
 }
 
 export interface Case extends CpuValues {
@@ -44,10 +67,10 @@ export interface Result extends CpuValues {
 
 /*
  * The values of a case and of a result: +0 gpr u64[16], +128 rflags u64, +136 FXSAVE image 512, +648 ymmh 256,
- * +904 window 256. A request has in front of them u8 length, code[15]; a result i32 vector (-1: none), u32 error,
+ * +904 window 256, +1160 bases of FS and GS u64[2]. A request has in front of them u8 length, code[15]; a result i32 vector (-1: none), u32 error,
  * u64 cr2, u64 rip.
  */
-export const VALUES = { GPR: 0, RFLAGS: 128, FX: 136, YMMH: 648, WINDOW: 904, SIZE: 1160 } as const;
+export const VALUES = { GPR: 0, RFLAGS: 128, FX: 136, YMMH: 648, WINDOW: 904, BASES: 1160, SIZE: 1176 } as const;
 export const REQUEST_VALUES = 16;
 export const RESULT_VALUES = 24;
 export const REQUEST_SIZE = REQUEST_VALUES + VALUES.SIZE;
@@ -80,6 +103,7 @@ export class Records {
       fx: part(VALUES.FX, FX_SIZE),
       ymmh: part(VALUES.YMMH, YMMH_SIZE),
       window: part(VALUES.WINDOW, WINDOW_SIZE),
+      bases: Array.from(quads.subarray((at + VALUES.BASES) / 8, (at + VALUES.BASES) / 8 + 2)),
     };
   }
 }
@@ -118,6 +142,7 @@ export function batchOf(cases: readonly (Omit<Case, 'insn'> & { readonly insn?: 
     batch.bytes.set(c.fx, at + VALUES.FX);
     batch.bytes.set(c.ymmh, at + VALUES.YMMH);
     batch.bytes.set(c.window, at + VALUES.WINDOW);
+    batch.quads.set(c.bases, (at + VALUES.BASES) / 8);
     if (c.insn) batch.insns[i] = c.insn;
   });
   return batch;

@@ -1,6 +1,7 @@
 // The state that a differential case starts from: registers such that memory operands lie where it is interesting,
 // flags, floating point, memory. Written straight into the record of the case.
 import type { Insn } from '../../src/isa/insn.ts';
+import { SEG } from '../../src/isa/layout.ts';
 import type { Row } from '../../src/isa/row.ts';
 import type { Random } from '../isa/random.ts';
 import {
@@ -8,6 +9,7 @@ import {
   CODE,
   CODE_PAGE,
   DATA,
+  LDT,
   REQUEST_SIZE,
   REQUEST_VALUES,
   VALUES,
@@ -15,7 +17,7 @@ import {
   WINDOW_SIZE,
 } from './case.ts';
 import { initialFx } from './fx.ts';
-import { awkwardExtended, awkwardQuad, awkwardVector } from './values.ts';
+import { awkward, awkwardExtended, awkwardQuad, awkwardVector } from './values.ts';
 
 /** Where a memory operand points: mostly into the window, sometimes over a page's end or to where it may not. */
 export function drawTarget(long: boolean, random: Random): bigint {
@@ -52,6 +54,9 @@ function drawRegisters(insn: Insn, quads: BigUint64Array, words: Int32Array, at:
     if (!long) words[2 * (at + i) + 1] = 0;
   }
   const { row, mem } = insn;
+  if (INSPECTS_SELECTOR.test(row.name)) {
+    for (let i = 0; i < 16; i++) words[2 * (at + i)] = (words[2 * (at + i)]! & ~0xffff) | drawSelector(random);
+  }
   if (row.asize || row.stack) {
     for (const r of POINTERS) quads[at + r] = offset(insn, WINDOW + 64n + BigInt(random.below(16) * 8));
     if (random.once(16)) quads[at + random.pick(POINTERS)] = offset(insn, drawTarget(long, random));
@@ -70,7 +75,34 @@ function drawRegisters(insn: Insn, quads: BigUint64Array, words: Int32Array, at:
     if (random.once(2)) quads[at + mem.index] = BigInt.asUintN(bits, BigInt(random.below(64) - 32));
     to -= quads[at + mem.index]! << BigInt(mem.scale);
   }
+  if (mem.seg >= SEG.fs) to -= quads[at + BASES + mem.seg - SEG.fs]!;
   if (mem.base !== undefined) quads[at + mem.base] = BigInt.asUintN(bits, to);
+}
+
+/** Quadwords from the registers of a case to the bases of FS and GS. */
+const BASES = (VALUES.BASES - VALUES.GPR) / 8;
+/**
+ * Bases of FS and GS: canonical, of 64-bit mode. Instructions that have to do with neither find 0, and memory operands
+ * one below the host's libraries that leaves effective addresses canonical: AMD's CPUs ask for that too, not only for
+ * a linear address that is (SDM vol.1 3.3.7.1).
+ */
+function drawBases({ row, mem, mode }: Insn, quads: BigUint64Array, at: number, random: Random): void {
+  const reads = /[fg]sbase$/.test(row.name);
+  const used = mode.code === 64 && (reads || (mem?.seg ?? 0) >= SEG.fs);
+  for (const i of [0, 1]) {
+    const drawn = used ? awkward(random) : 0n;
+    quads[at + BASES + i] = BigInt.asUintN(64, reads ? BigInt.asIntN(48, drawn) : BigInt.asUintN(46, drawn));
+  }
+}
+
+const INSPECTS_SELECTOR = /^(lar|lsl|ver[rw])$/;
+const TI = 4;
+/** Of the LDT, with the entry behind it; null; or beyond any GDT: what else is in the host's GDT is its own affair. */
+function drawSelector(random: Random): number {
+  const kind = random.below(16);
+  if (kind === 0) return random.below(4);
+  if (kind === 1) return 0xff00 | random.below(256);
+  return random.below(LDT.length + 1) * 8 + TI + random.below(4);
 }
 
 /** A target among the int3 around the instruction; in 64-bit mode sometimes one that is not canonical. */
@@ -130,6 +162,10 @@ function drawWindow(insn: Insn, batch: Batch, at: number, random: Random): void 
     for (let i = at; i < at + WINDOW_SIZE / 4; i++) words[i] = random.once(8) ? random.below(8) : 0;
     return;
   }
+  if (INSPECTS_SELECTOR.test(insn.row.name)) {
+    for (let i = at; i < at + WINDOW_SIZE / 4; i++) words[i] = drawSelector(random) | (drawSelector(random) << 16);
+    return;
+  }
   for (let i = at; i < at + WINDOW_SIZE / 4; i += 4) {
     if (vectors) awkwardVector(words, i, random);
     else if (extended) awkwardExtended(words, i, random);
@@ -165,6 +201,7 @@ function drawFlags(random: Random): number {
 export function drawValues(batch: Batch, i: number, random: Random): void {
   const insn = batch.insns[i]!;
   const at = i * REQUEST_SIZE + REQUEST_VALUES;
+  drawBases(insn, batch.quads, (at + VALUES.GPR) / 8, random);
   drawRegisters(insn, batch.quads, batch.words, (at + VALUES.GPR) / 8, random);
   batch.words[(at + VALUES.RFLAGS) / 4] = drawFlags(random);
   drawFx(insn.row, batch, (at + VALUES.FX) / 4, random);

@@ -68,6 +68,7 @@ function comparedWords(long: boolean): readonly (readonly [number, number])[] {
   run(fx + 160, long ? 256 : 128);
   run(VALUES.YMMH, long ? YMMH_SIZE : YMMH_SIZE / 2);
   run(VALUES.WINDOW, WINDOW_SIZE);
+  if (long) run(VALUES.BASES, 16);
   return list.filter(([, mask]) => mask !== 0);
 }
 const columns = (list: readonly (readonly [number, number])[]): readonly [Int32Array, Int32Array] => [
@@ -137,6 +138,7 @@ export function differences(c: Case, want: Result, got: Result): string[] {
     const [a, b] = [want.ymmh.subarray(16 * i, 16 * i + 16), got.ymmh.subarray(16 * i, 16 * i + 16)];
     if (!same(a, b)) list.push(`upper half of ymm${i} ${bytesText(a)} expected, got ${bytesText(b)}`);
   }
+  if (long) for (const i of [0, 1]) note(i ? 'gs base' : 'fs base', want.bases[i]!, got.bases[i]!);
   for (let i = 0; i < want.window.length; i++) note(`window[${i}]`, want.window[i]!, got.window[i]!);
   return list;
 }

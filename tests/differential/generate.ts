@@ -13,13 +13,13 @@ import { Batch, CODE } from './case.ts';
 import { drawTarget, drawValues } from './draw.ts';
 import { awkward } from './values.ts';
 
-/** Helpers whose result is not the instruction's alone (time, machine, privilege), or that change the harness. */
-const UNREPEATABLE = new Set(
-  'cpuid read_tsc read_tscp read_pmc read_xcr hw_random rw_fs_gs_base syscall sysenter software_interrupt'.split(' '),
-);
-/** Names of rows that only the harness could not survive or that tell about the machine. */
-const UNSAFE =
-  /^(rdpid|rd[fg]sbase|wr[fg]sbase|xgetbv|lsl|lar|verr|verw|hlt|in|out|sldt|str|smsw|sgdt|sidt|monitor|mwait|ud[01])$/;
+/**
+ * Rows of the system that a user program can execute all the same. Some give what is the machine's or the moment's
+ * (`MACHINE_OWN` in known.ts).
+ */
+const SYSTEM_FOR_USERS = /^(rdtscp?|rdpid|cpuid|xgetbv|rdrand|rdseed|lar|lsl|ver[rw]|rd[fg]sbase|wr[fg]sbase)$/;
+/** Linux lets a program write descriptors into its LDT only, and not where it is built without. */
+const NEEDS_LDT = /^(lar|lsl|ver[rw])$/;
 
 export interface Generator {
   /** Rows from which cases are made. */
@@ -156,7 +156,8 @@ function drawMem(plan: Plan, random: Random): MemRef {
   const base = random.below(long ? 16 : 8);
   let index: number | undefined = random.once(2) ? random.below(long ? 16 : 8) : undefined;
   if (index === 4 || index === base) index = undefined;
-  const seg = base === 4 || base === 5 ? SEG.ss : SEG.ds;
+  const usual = base === 4 || base === 5 ? SEG.ss : SEG.ds;
+  const seg = long && random.once(12) ? random.pick([SEG.fs, SEG.gs]) : usual;
   return { base, index, scale: index === undefined ? 0 : random.below(4), disp, ripRelative: false, seg };
 }
 
@@ -212,17 +213,10 @@ export function drawBytes(row: Row, mode: CodeMode, random: Random): Uint8Array 
   return plan && assemble(plan, random);
 }
 
-const isUserRow = (row: Row): boolean => row.user !== false && !UNSAFE.test(row.name);
-
-/** Whether a row is left out because of a helper it calls; found once. */
-const unrepeatable = new Map<Row, boolean>();
-function callsUnrepeatable(insn: Insn): boolean {
-  const known = unrepeatable.get(insn.row);
-  if (known !== undefined) return known;
-  const found = effectsOf(insn).helpers.some((h) => UNREPEATABLE.has(h));
-  unrepeatable.set(insn.row, found);
-  return found;
-}
+const isUserRow = (row: Row): boolean => row.user !== false || SYSTEM_FOR_USERS.test(row.name);
+/** Whether a host with these features can be asked about a row. */
+export const isThere = (row: Row, features: ReadonlySet<string>): boolean =>
+  (row.feature === undefined || features.has(row.feature)) && (!NEEDS_LDT.test(row.name) || features.has('ldt'));
 
 /** An instruction of a row, in 32- or 64-bit mode; undefined when none is found. */
 function sample(row: Row): Insn | undefined {
@@ -242,10 +236,8 @@ export function helpersOf(row: Row): readonly string[] {
 }
 /** Why the host CPU cannot be asked about a row, or undefined when it can. */
 export function notForHost(row: Row): string | undefined {
-  if (row.user === false) return 'privileged, input and output, or a control transfer out of the program';
-  if (UNSAFE.test(row.name)) return 'tells about the machine, or the harness would not survive it';
-  const helper = helpersOf(row).find((h) => UNREPEATABLE.has(h));
-  return helper === undefined ? undefined : `the result is not the instruction's alone (${helper})`;
+  if (isUserRow(row)) return undefined;
+  return 'privileged, input and output, a control transfer out of the program, or no instruction at all';
 }
 let decoderOfAll: Decoder | undefined;
 const everyRow = (): Decoder => {
@@ -256,7 +248,7 @@ const everyRow = (): Decoder => {
 /** A generator for user programs of a code size, over the rows whose features are in `features`. */
 export function makeGenerator(all: readonly Row[], code: 16 | 32 | 64, features: ReadonlySet<string>): Generator {
   const mode: CodeMode = { code, stack: code };
-  const there = all.filter((r) => r.feature === undefined || features.has(r.feature));
+  const there = all.filter((r) => isThere(r, features));
   const decoder = makeDecoder(there);
   const make = (row: Row, random: Random): Template | undefined => {
     const bytes = drawBytes(row, mode, random);
@@ -266,7 +258,9 @@ export function makeGenerator(all: readonly Row[], code: 16 | 32 | 64, features:
       const text = Buffer.from(bytes).toString('hex');
       throw new Error(`${row.name} ${row.enc.text}: ${text} does not decode to what was encoded`);
     }
-    if (!isUserRow(insn.row) || callsUnrepeatable(insn)) return undefined;
+    if (!isUserRow(insn.row)) return undefined;
+    // Without RDFSBASE and its kin the harness cannot set the bases.
+    if ((insn.mem?.seg ?? 0) >= SEG.fs && !features.has('fsgsbase')) return undefined;
     return { insn, code: bytes };
   };
   const wanted = there.filter((r) => (code === 64 ? !r.no64 : !r.only64) && isUserRow(r));

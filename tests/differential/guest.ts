@@ -17,6 +17,7 @@ const RAM = 2 << 20;
 /** Where the kernel's part lies, out of the way of user programs. */
 export const KERNEL = 0xffff_8000_0000_0000n;
 const GDT = KERNEL;
+const LDT_AT = KERNEL + 0x400n;
 const TSS = KERNEL + 0x800n;
 export const IDT = KERNEL + 0x1000n;
 /** Handlers, 16 bytes each: HLT. */
@@ -33,6 +34,7 @@ export const SELECTOR = {
   USER_CODE64: 0x2b,
   USER_CODE16: 0x33,
   TSS: 0x40,
+  LDT: 0x50,
 } as const;
 
 /** Page table entry bits (SDM vol.3 table 4-20). */
@@ -151,6 +153,15 @@ export class Guest {
       this.view.setBigUint64(at + 0x1008 + vector * 16, target >> 32n, true);
       this.bytes.set(handler(vector), at + 0x2000 + vector * 16);
     }
+  }
+
+  /** Gives the guest an LDT, behind its GDT. At most 128 descriptors. */
+  setLdt(descriptors: readonly bigint[]): void {
+    const at = this.ram + this.kernelStack - KERNEL_PAGES * PAGE + Number(LDT_AT - GDT);
+    descriptors.forEach((d, i) => {
+      this.view.setBigUint64(at + i * 8, d, true);
+    });
+    this.segment(SEG.ldtr, SELECTOR.LDT, ATTR.P | 2, LDT_AT, descriptors.length * 8 - 1);
   }
 
   /** Reads and writes of the vCPU's fields. */

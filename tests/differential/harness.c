@@ -2,7 +2,9 @@
  * Runs single user-mode instructions on the host CPU. Reads cases from stdin until it ends, writes one result for
  * each to stdout; the records are those of tests/differential/case.ts. An instruction that comes to its end meets a
  * jump to `leave`; everything else (faults, taken branches into int3) arrives as a signal. Built as a 64-bit and,
- * where the compiler can, as a 32-bit program.
+ * where the compiler can, as a 32-bit program. Arguments that begin with = are descriptors for the LDT; one of another
+ * kind has results written one by one, so that the last one written is the last that ended. Ends with 6 where it may
+ * not have an LDT.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -10,7 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <asm/ldt.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -33,6 +38,7 @@ struct request {
   uint8_t fx[512];
   uint8_t ymmh[256]; /* upper halves of YMM0-15 */
   uint8_t window[WINDOW_SIZE];
+  uint64_t bases[2]; /* of FS and GS, in 64-bit mode */
 } __attribute__((packed));
 
 struct result {
@@ -45,6 +51,7 @@ struct result {
   uint8_t fx[512];
   uint8_t ymmh[256];
   uint8_t window[WINDOW_SIZE];
+  uint64_t bases[2];
 } __attribute__((packed));
 
 /* What the assembly below loads and stores; used by name from there. */
@@ -56,6 +63,10 @@ unsigned long in_gpr[16], out_gpr[16], in_flags, out_flags, host_sp, code_at;
 uint8_t in_fx[XSAVE_SIZE] __attribute__((aligned(64)));
 uint8_t out_fx[XSAVE_SIZE] __attribute__((aligned(64)));
 uint32_t has_avx;
+#ifdef __x86_64__
+static int has_bases; /* RDFSBASE and its kin */
+#define HWCAP2_FSGSBASE 2
+#endif
 uint32_t usual_mxcsr = 0x1f80;
 void enter(void);
 void leave(void);
@@ -216,13 +227,32 @@ static void prepare(const struct request *in) {
   memcpy(in_fx + XSAVE_YMMH, in->ymmh, sizeof in->ymmh);
 }
 
+/* enter() with the bases of FS and GS of the case; nothing in between, nor in a handler, uses this program's own. */
+static void enter_with_bases(const uint64_t *bases) {
+#ifdef __x86_64__
+  if (has_bases) {
+    uint64_t fs, gs;
+    __asm__ volatile("rdfsbase %0; rdgsbase %1; wrfsbase %2; wrgsbase %3"
+                     : "=&r"(fs), "=&r"(gs)
+                     : "r"(bases[0]), "r"(bases[1]));
+    enter();
+    __asm__ volatile("rdfsbase %0; rdgsbase %1; wrfsbase %2; wrgsbase %3"
+                     : "=&r"(out.bases[0]), "=&r"(out.bases[1])
+                     : "r"(fs), "r"(gs));
+    return;
+  }
+#endif
+  (void)bases;
+  enter();
+}
+
 static void run(const struct request *in) {
   prepare(in);
   memset(&out, 0, sizeof out);
   faulted = 0;
   stuck = 0;
   running = 1;
-  enter();
+  enter_with_bases(in->bases);
   running = 0;
   if (!faulted) {
     out.vector = -1;
@@ -257,14 +287,38 @@ static void catch_signals(void) {
   setitimer(ITIMER_VIRTUAL, &tick, NULL); /* of its own time: the host may be busy */
 }
 
-/* With an argument results are written one by one, so that the last one written is the last that ended. */
+/* Puts descriptor `text`, in hexadecimal, into the LDT. The base does not matter. */
+static int describe(unsigned number, const char *text) {
+  uint64_t d = strtoull(text, NULL, 16);
+  struct user_desc u = {
+      .entry_number = number,
+      .limit = (unsigned)((d & 0xffff) | (d >> 32 & 0xf0000)),
+      .seg_32bit = d >> 54 & 1,
+      .contents = d >> 42 & 3,
+      .read_exec_only = !(d >> 41 & 1),
+      .limit_in_pages = d >> 55 & 1,
+      .seg_not_present = !(d >> 47 & 1),
+      .useable = d >> 52 & 1,
+  };
+  if (d == 0) u = (struct user_desc){.entry_number = number, .read_exec_only = 1, .seg_not_present = 1};
+  return (int)syscall(SYS_modify_ldt, 0x11, &u, sizeof u) == 0;
+}
+
 int main(int argc, char **argv) {
-  (void)argv;
+  unsigned descriptors = 0;
+  int unbuffered = 0;
+  for (int i = 1; i < argc; i++) {
+    if (argv[i][0] != '=') unbuffered = 1;
+    else if (!describe(descriptors++, argv[i] + 1)) return 6;
+  }
   static struct request in;
   static char buffers[2][1 << 20];
   setvbuf(stdin, buffers[0], _IOFBF, sizeof buffers[0]);
-  setvbuf(stdout, buffers[1], argc > 1 ? _IONBF : _IOFBF, sizeof buffers[1]);
+  setvbuf(stdout, buffers[1], unbuffered ? _IONBF : _IOFBF, sizeof buffers[1]);
   has_avx = __builtin_cpu_supports("avx") != 0;
+#ifdef __x86_64__
+  has_bases = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) != 0;
+#endif
   map(CODE_PAGE, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC);
   map(DATA, DATA_SIZE, PROT_READ | PROT_WRITE);
   map(DATA + DATA_SIZE, PAGE, PROT_READ);

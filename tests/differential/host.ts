@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Batch, RESULT_SIZE, Results } from './case.ts';
+import { type Batch, LDT, RESULT_SIZE, Results } from './case.ts';
 import type { BatchEngine } from './engine.ts';
 
 const SOURCE = join(import.meta.dirname, 'harness.c');
@@ -35,7 +35,19 @@ export function buildHarness(bits: 32 | 64): { path: string } | { missing: strin
   return { path };
 }
 
-/** Flags of /proc/cpuinfo, with the names that the rows use. */
+const LDT_ARGUMENTS = LDT.map((d) => `=${d.toString(16)}`);
+
+/** Whether the host's kernel lets programs have an LDT; the harness cannot run without the descriptors otherwise. */
+let hasLdt: boolean | undefined;
+function ldtArguments(): readonly string[] {
+  if (hasLdt === undefined) {
+    const built = buildHarness(64);
+    hasLdt = 'path' in built && spawnSync(built.path, LDT_ARGUMENTS, { stdio: 'ignore' }).status === 0;
+  }
+  return hasLdt ? LDT_ARGUMENTS : [];
+}
+
+/** Flags of /proc/cpuinfo, with the names that the rows use; `ldt` where programs may have one. */
 export function hostFeatures(): ReadonlySet<string> {
   const line = /^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? '';
   const flags = new Set(line.trim().split(/\s+/));
@@ -45,6 +57,7 @@ export function hostFeatures(): ReadonlySet<string> {
   if (flags.has('cx16')) flags.add('cmpxchg16b');
   if (flags.has('lahf_lm')) flags.add('lahf');
   if (flags.has('pclmulqdq')) flags.add('pclmul');
+  if (ldtArguments().length > 0) flags.add('ldt');
   for (const name of [...flags]) if (name.includes('_')) flags.add(name.replaceAll('_', '.'));
   for (const name of [...flags]) if (name.includes('_')) flags.add(name.replaceAll('_', ''));
   return flags;
@@ -54,7 +67,13 @@ export function hostFeatures(): ReadonlySet<string> {
 const SCRATCH = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 /** Runs the harness on the records of a batch; gives how many results there are, and why not more. */
-function runHarness(path: string, batch: Batch, results: Results, args: string[], timeout: number): [number, string] {
+function runHarness(
+  path: string,
+  batch: Batch,
+  results: Results,
+  args: readonly string[],
+  timeout: number,
+): [number, string] {
   const name = join(SCRATCH, `plinth-${process.pid}-${Math.random().toString(36).slice(2)}`);
   writeFileSync(`${name}.in`, batch.bytes);
   const [input, output] = [openSync(`${name}.in`, 'r'), openSync(`${name}.out`, 'w+')];
@@ -70,14 +89,15 @@ function runHarness(path: string, batch: Batch, results: Results, args: string[]
 
 /** The host CPU, by a harness that `buildHarness` made. A batch may take `timeout` milliseconds. */
 export function hostEngine(path: string, timeout = 60_000): BatchEngine {
+  const ldt = ldtArguments();
   return {
     name: 'host CPU',
     runAll(batch: Batch): Results {
       const results = new Results(batch.count);
-      const [done] = runHarness(path, batch, results, [], timeout);
+      const [done] = runHarness(path, batch, results, ldt, timeout);
       if (done < batch.count) {
         // Once more with nothing kept in buffers, to find the case.
-        const [last, why] = runHarness(path, batch, results, ['unbuffered'], timeout);
+        const [last, why] = runHarness(path, batch, results, [...ldt, 'unbuffered'], timeout);
         const code = Buffer.from(batch.code(Math.min(last, batch.count - 1))).toString('hex');
         throw new Error(`harness ended (${why}) at case ${last} of ${batch.count}, bytes ${code}`);
       }

@@ -2,13 +2,14 @@
 // the int3 behind it or at the target of its jump; the handler halts, and the state before is read off its frame.
 
 import type { SoftVcpuOptions } from '../../src/hv/soft/vcpu.ts';
-import { CPU, EFLAGS } from '../../src/isa/layout.ts';
+import { CPU, EFLAGS, SEG } from '../../src/isa/layout.ts';
 import {
   type Batch,
   CODE,
   CODE_PAGE,
   DATA,
   DATA_SIZE,
+  LDT,
   PAGE,
   REQUEST_SIZE,
   REQUEST_VALUES,
@@ -32,6 +33,7 @@ const FRAME = { RIP: 40, RFLAGS: 24, RSP: 16, ERROR: 48 } as const;
 /** Vectors with an error code: #DF #TS #NP #SS #GP #PF #AC. */
 const WITH_ERROR = (1 << 8) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 17);
 const RSP = 4;
+const BASES = (CPU.seg_base! + 8 * SEG.fs) / 4;
 /** Words of an FXSAVE image. */
 const FX = { FCW: 0, TAG: 1, MXCSR: 6, ST: 8, XMM: 40 } as const;
 const TOP_SHIFT = 11;
@@ -46,11 +48,13 @@ export class SoftEngine implements BatchEngine {
   private readonly stackAt: number;
   private image: Uint8Array | undefined;
   private installed = new Uint8Array(0);
+  private long = false;
 
   /** `name` for reports; `vcpu` has options beyond those of an interpreter. */
   constructor(name = 'interpreter', vcpu: Partial<SoftVcpuOptions> = {}) {
     this.name = name;
     const guest = new Guest({ vcpu });
+    guest.setLdt(LDT);
     this.guest = guest;
     this.words = new Int32Array(guest.bytes.buffer);
     const [code, data] = [guest.frames(1), guest.frames(3)];
@@ -72,6 +76,7 @@ export class SoftEngine implements BatchEngine {
 
   /** Puts the vCPU into the mode of a batch; the state is then set by copying. */
   private enterMode(code: 16 | 32 | 64): void {
+    this.long = code === 64;
     const base = code === 16 ? { code: CODE_PAGE, data: DATA } : { code: 0n, data: 0n };
     this.guest.enterMode(code, 3, base);
     this.guest.set64('rip', code === 16 ? CODE - CODE_PAGE : CODE);
@@ -119,6 +124,7 @@ export class SoftEngine implements BatchEngine {
     const rflags = source[from + VALUES.RFLAGS / 4]!;
     words[cpu + CPU.eflags! / 4] = rflags & ~EFLAGS.ARITH;
     words[cpu + CPU.cc_x! / 4] = rflags & EFLAGS.ARITH;
+    if (this.long) for (let i = 0; i < 4; i++) words[cpu + BASES + i] = source[from + VALUES.BASES / 4 + i]!;
     this.loadFx(source, from + VALUES.FX / 4, from + VALUES.YMMH / 4);
     guest.bytes.fill(0, this.dataAt, this.dataAt + DATA_SIZE);
     const window = from * 4 + VALUES.WINDOW;
@@ -168,6 +174,7 @@ export class SoftEngine implements BatchEngine {
       }
       out[values + VALUES.RFLAGS / 4] = frame(FRAME.RFLAGS, 0);
     }
+    if (this.long) for (let i = 0; i < 4; i++) out[values + VALUES.BASES / 4 + i] = words[cpu + BASES + i]!;
     this.storeFx(out, values + VALUES.FX / 4, values + VALUES.YMMH / 4);
     const window = this.dataAt + Number(WINDOW - DATA);
     results.bytes.set(guest.bytes.subarray(window, window + WINDOW_SIZE), values * 4 + VALUES.WINDOW);

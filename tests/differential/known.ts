@@ -112,9 +112,32 @@ const misalignedMode: Rule = (_c, want, got) => (want.fx[26] === 2 && got.vector
 /** Both operands fault in two ways: either fault may be the one that is reported. */
 const eitherFault: Rule = (_c, want, got) => (faulted(want) && faulted(got) ? { ...want } : got);
 
+/**
+ * Rows whose result is the machine's or the moment's: time, CPUID, the components of XCR0, random numbers, the number of
+ * the CPU. How wide it is, the flags and all else are compared all the same.
+ */
+export const MACHINE_OWN = /^(rdtscp?|rdpid|cpuid|xgetbv|rdrand|rdseed)$/;
+const OWN_REGISTERS: Readonly<Record<string, readonly number[]>> = {
+  rdtsc: [0, 2],
+  rdtscp: [0, 1, 2],
+  cpuid: [0, 1, 2, 3],
+  xgetbv: [0, 2],
+};
+const machineOwn: Rule = (c, want, got) => {
+  const { row, operands, w } = c.insn;
+  const named = operands[0]?.kind === 'reg' ? [operands[0].n] : [];
+  const bits = /^rdrand|^rdseed/.test(row.name) ? w : 32;
+  const gpr = got.gpr.slice();
+  for (const r of OWN_REGISTERS[row.name] ?? named) {
+    gpr[r] = (gpr[r]! & ~((1n << BigInt(bits)) - 1n)) | BigInt.asUintN(bits, want.gpr[r]!);
+  }
+  return { ...got, gpr };
+};
+
 const RULES: readonly (readonly [RegExp, Rule])[] = [
   [/^(f2xm1|fyl2x|fptan|fpatan|fsin|fcos|fsincos)$/, transcendental],
   [/^fyl2xp1$/, fyl2xp1],
+  [MACHINE_OWN, machineOwn],
   // C1 is cleared by Intel's manual and left alone by AMD's CPUs.
   [/^fu?comip?$/, ignoreC1],
   [/^v?(rcp|rsqrt)[ps]s$/, approximate],

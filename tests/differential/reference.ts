@@ -5,7 +5,7 @@ import type { ReferenceHelper } from '../../src/engine/reference/ops.ts';
 import { ReferencePure } from '../../src/engine/reference/pure.ts';
 import { ReferenceState } from '../../src/engine/reference/state.ts';
 import { step } from '../../src/engine/reference/step.ts';
-import { ATTR, CR0, CR4, EFLAGS, EXC } from '../../src/isa/layout.ts';
+import { ATTR, CR0, CR4, EFLAGS, EXC, SEG } from '../../src/isa/layout.ts';
 import { ROWS } from '../../src/isa/rows.ts';
 import { type Case, CODE, CODE_PAGE, DATA, DATA_SIZE, PAGE, type Result, WINDOW } from './case.ts';
 import type { Engine } from './engine.ts';
@@ -34,6 +34,7 @@ export function userState(c: Case): ReferenceState {
   state.set('cr0', BigInt((CR0.PE | CR0.PG | CR0.NE | CR0.ET | CR0.WP | CR0.MP | CR0.AM) >>> 0));
   state.set('cr4', BigInt(CR4.PAE | CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.FSGSBASE | CR4.OSXSAVE));
   state.set('xcr0', 7n);
+  if (code === 64) for (const i of [0, 1]) state.set('seg_base', c.bases[i]!, SEG.fs + i);
   state.set('rip', code === 16 ? CODE - CODE_PAGE : CODE);
   c.gpr.forEach((v, i) => {
     state.set('gpr', v, i);
@@ -99,6 +100,7 @@ export function referenceEngine(helpers: ReadonlyMap<string, ReferenceHelper> = 
         fx: storeFx(state),
         ymmh: storeYmmh(state),
         window: bytes.slice(WINDOW_AT, WINDOW_AT + c.window.length),
+        bases: c.insn.mode.code === 64 ? [SEG.fs, SEG.gs].map((seg) => state.get('seg_base', seg)) : [0n, 0n],
       };
     },
   };

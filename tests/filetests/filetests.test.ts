@@ -10,6 +10,7 @@ import type { DecodeFailure } from '../../src/isa/insn.ts';
 import { ROWS } from '../../src/isa/rows.ts';
 import { batchOf, type Case, CODE, CODE_PAGE, type Result } from '../differential/case.ts';
 import type { BatchEngine, Engine } from '../differential/engine.ts';
+import { isThere, notForHost } from '../differential/generate.ts';
 import { buildHarness, hostEngine, hostFeatures } from '../differential/host.ts';
 import { SoftEngine } from '../differential/interpreter.ts';
 import { referenceEngine } from '../differential/reference.ts';
@@ -46,7 +47,7 @@ function byReference(c: Case): Result | undefined {
 
 function byHost(c: Case): Result | undefined {
   const { row, mode } = c.insn;
-  if (row.user === false || (row.feature !== undefined && !features.has(row.feature))) return undefined;
+  if (notForHost(row) || !isThere(row, features)) return undefined;
   return hosts
     .get(mode.code)
     ?.runAll(batchOf([c]))

@@ -8,7 +8,7 @@
  *
  * Numbers are hexadecimal. `flags=` lists the arithmetic flags and df that are set; after the instruction those that
  * the manual leaves undefined are not listed. Before it, `ac` asks for alignment checks. `[20001000]=0102` is memory, lowest byte first. `st0`, `mm0`, `xmm0`
- * and `ymmh0`, the upper half of YMM0, are numbers. A fault is `fault=14 error=6 cr2=20002000`; `rip` is named when it is not that of the next instruction.
+ * and `ymmh0`, the upper half of YMM0, are numbers, as are `fsbase` and `gsbase` in 64-bit mode. A fault is `fault=14 error=6 cr2=20002000`; `rip` is named when it is not that of the next instruction.
  * Lines that begin with # are comments.
  */
 import type { CodeMode } from '../../src/isa/insn.ts';
@@ -48,6 +48,7 @@ const FX_PARTS: readonly (readonly [string, number, number])[] = [
   ...Array.from({ length: 8 }, (_, i) => [`mm${i}`, 32 + 16 * i, 8] as const),
   ...Array.from({ length: 16 }, (_, i) => [`xmm${i}`, 160 + 16 * i, 16] as const),
 ];
+const BASES = ['fsbase', 'gsbase'];
 const DF = EFLAGS.DF;
 const RFLAGS = EFLAGS.FIXED | EFLAGS.IF;
 
@@ -74,6 +75,7 @@ function parseValues(text: string): CpuValues {
   const fx = initialFx();
   const window = new Uint8Array(WINDOW_SIZE);
   const ymmh = new Uint8Array(YMMH_SIZE);
+  const bases = [0n, 0n];
   let rflags = RFLAGS;
   for (const word of text.split(/\s+/).filter((x) => x !== '')) {
     const [name = '', value = ''] = word.split('=');
@@ -82,6 +84,7 @@ function parseValues(text: string): CpuValues {
     const address = /^\[([0-9a-f]+)\]$/.exec(name)?.[1];
     if (name === 'flags') rflags = parseFlags(value);
     else if (GPR_NAMES.includes(name)) gpr[GPR_NAMES.indexOf(name)] = BigInt(`0x${value}`);
+    else if (BASES.includes(name)) bases[BASES.indexOf(name)] = BigInt(`0x${value}`);
     else if (part) {
       for (let i = 0, v = BigInt(`0x${value}`); i < part[2]; i++, v >>= 8n) fx[part[1] + i] = Number(v & 0xffn);
       if (name.startsWith('mm')) fx.fill(0xff, part[1] + 8, part[1] + 10);
@@ -89,7 +92,7 @@ function parseValues(text: string): CpuValues {
     else if (address) window.set(Buffer.from(value, 'hex'), Number(BigInt(`0x${address}`) - WINDOW));
     else throw new Error(`no state ${name}`);
   }
-  return { gpr, rflags, fx, ymmh, window };
+  return { gpr, rflags, fx, ymmh, window, bases };
 }
 
 /** Cases of a file. Throws with the line when one is not in the form above. */
@@ -176,6 +179,9 @@ export function describeResult(c: Case, r: Result): string {
     const after = BigInt.asUintN(code === 64 ? 64 : 32, r.gpr[i]!);
     if (after !== c.gpr[i]) words.push(`${GPR_NAMES[i]}=${after.toString(16)}`);
   }
+  BASES.forEach((name, i) => {
+    if (code === 64 && r.bases[i] !== c.bases[i]) words.push(`${name}=${r.bases[i]!.toString(16)}`);
+  });
   const defined = r.vector >= 0 ? SYSTEM_FREE : definedFlags(c);
   if ((c.rflags ^ r.rflags) & defined) words.push(`flags=${flagNames(r.rflags & defined)}`);
   return [...words, ...fxChanges(c, r), ...memoryChanges(c, r)].join(' ') || 'nothing';

@@ -196,8 +196,8 @@ const REGISTERS: readonly Row[] = [
     feature: 'rdpid',
   }),
   row('cpuid', '', '0F A2', (s) => void s.call('cpuid'), SYSTEM),
-  row('xgetbv', '', '0F 01 D0', viaHelper('read_xcr', false), { ...SYSTEM, feature: 'xsave' }),
-  row('xsetbv', '', '0F 01 D1', viaHelper('write_xcr', true), { ...SYSTEM, feature: 'xsave', ends: true }),
+  row('xgetbv', '', 'NP 0F 01 D0', viaHelper('read_xcr', false), { ...SYSTEM, feature: 'xsave' }),
+  row('xsetbv', '', 'NP 0F 01 D1', viaHelper('write_xcr', true), { ...SYSTEM, feature: 'xsave', ends: true }),
   row('swapgs', '', '0F 01 F8', viaHelper('swapgs', true), { ...SYSTEM, only64: true }),
 ];
 
