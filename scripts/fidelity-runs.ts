@@ -1,5 +1,6 @@
 // The logs of long comparisons: docs/fidelity-runs.json, one entry per oracle, engine and seed,
 // docs/fidelity-programs.json, one per engine and model, and docs/fidelity-lockstep.json, one number per row.
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Row } from '../src/isa/row.ts';
@@ -21,7 +22,17 @@ export interface Run {
   readonly processor?: number;
   /** Year, month, day. */
   readonly date: string;
+  /** Of the code that ran, as `currentCode` gives it; older entries do not have it. */
+  readonly commit?: string;
   readonly notes: readonly string[];
+}
+
+/** The commit of the work tree, with `+` behind it when sources, tests or scripts differ from it. */
+export function currentCode(): string {
+  const git = (...args: string[]): string =>
+    execFileSync('git', args, { cwd: join(import.meta.dirname, '..'), encoding: 'utf8' }).trim();
+  const changed = git('status', '--porcelain', '--untracked-files=no', '--', 'src', 'tests', 'scripts') !== '';
+  return git('rev-parse', '--short=7', 'HEAD') + (changed ? '+' : '');
 }
 
 const PATH = join(import.meta.dirname, '../docs/fidelity-runs.json');
@@ -50,6 +61,8 @@ export interface ProgramRun {
     readonly bytes: number;
     /** Lines that state times, or the machine. */
     readonly leftOut: number;
+    /** Of the code that ran, as `currentCode` gives it; older entries do not have it. */
+    readonly commit?: string;
   }[];
 }
 

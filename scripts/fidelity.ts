@@ -78,9 +78,10 @@ function withoutOracle(): string {
 
 /** The distribution's programs, by job over engines and models. */
 function programs(): string {
-  const { packages, runs } = readPrograms();
-  if (runs.length === 0) return 'No run is recorded.';
-  const names = [...new Set(runs.flatMap((r) => r.jobs.map((j) => j.job)))];
+  const { packages, runs: unordered } = readPrograms();
+  if (unordered.length === 0) return 'No run is recorded.';
+  const runs = unordered.toSorted((a, b) => (`${a.engine} ${a.model}` < `${b.engine} ${b.model}` ? -1 : 1));
+  const names = JOBS.map((j) => j.name).filter((name) => runs.some((r) => r.jobs.some((j) => j.job === name)));
   const lines = names.map((name) => {
     const about = JOBS.find((j) => j.name === name)?.about ?? '';
     const cells = runs.map((r) => {
@@ -92,9 +93,25 @@ function programs(): string {
   });
   const head = ['Job', 'What', 'Bytes compared', ...runs.map((r) => `${r.engine} ${r.model}`)];
   const rules = RULES.map((r) => `\`${r.pattern.source.replaceAll('|', '\\|')}\` (${r.about})`).join('; ');
+  const commits = [...new Set(runs.flatMap((r) => r.jobs.map((j) => j.commit ?? 'none')))].sort();
   return `${table(head, lines)}
 
-Left out are lines that match ${rules}. Packages: ${packages.join(', ')}.`;
+Code that gave these results: ${commits.join(', ').replace('none', 'some from before commits were noted')}. Left out are lines that match ${rules}. Packages: ${packages.join(', ')}.`;
+}
+
+/** What the runs of an oracle on an engine come to. */
+function totals(): string {
+  const list = readRuns();
+  const kinds = [...new Set(list.map((r) => `${r.oracle} ${r.engine}`))];
+  const lines = kinds.map((kind) => {
+    const of = list.filter((r) => `${r.oracle} ${r.engine}` === kind);
+    const sum = (value: (r: (typeof of)[number]) => number): number => of.reduce((n, r) => n + value(r), 0);
+    const counted = of.filter((r) => r.processor !== undefined);
+    const minutes = counted.length > 0 ? (sum((r) => r.processor ?? 0) / 60).toFixed(1) : '';
+    const mismatches = sum((r) => r.mismatches);
+    return [...kind.split(' '), of.length, sum((r) => r.compared).toLocaleString('en'), mismatches, minutes];
+  });
+  return table(['Oracle', 'Engine', 'Runs', 'Cases', 'Mismatches', 'Minutes of CPU'], lines);
 }
 
 function runs(): string {
@@ -109,10 +126,11 @@ function runs(): string {
     `${r.seed}${r.jobs > 1 ? ` (${r.jobs} jobs)` : ''}`,
     r.processor === undefined ? `${r.seconds} s` : `${r.processor} s of CPU`,
     r.date,
+    r.commit ?? '',
   ]);
-  const head = ['Oracle', 'Engine', 'Bits', 'Cases', 'Rows', 'Allowed', 'Mismatches', 'Seed', 'Time', 'Date'];
-  const notes = readRuns().flatMap((r) => r.notes.map((n) => `- ${r.oracle}, ${r.engine}: ${n}`));
-  return lines.length > 0 ? `${table(head, lines)}\n\n${notes.join('\n')}` : 'No long run is recorded.';
+  const head = ['Oracle', 'Engine', 'Bits', 'Cases', 'Rows', 'Allowed', 'Mismatches', 'Seed', 'Time', 'Date', 'Code'];
+  const notes = new Set(readRuns().flatMap((r) => r.notes.map((n) => `- ${r.oracle}, ${r.engine}: ${n}`)));
+  return lines.length > 0 ? `${table(head, lines)}\n\n${[...notes].join('\n')}` : 'No long run is recorded.';
 }
 
 const text = `# Fidelity
@@ -138,8 +156,8 @@ and, where there is one, the host CPU run.
 ## Rows
 
 ${all.length} rows. The decoder's part of all of them is compared with iced-x86. ${count(all, (s) => s.host)} are compared
-with the host CPU on the machine that wrote this (of ${count(all, (s) => s.host && MACHINE_OWN.test(s.row.name))} the result is the
-machine's or the moment's, and only its width, the flags and the rest of the state are compared), ${count(all, (s) => s.reference)} are stated by the reference without
+with the host CPU on the machine that wrote this (of ${count(all, (s) => s.host && MACHINE_OWN.test(s.row.name))} the result is the machine's or the moment's, and only its width,
+the flags and the rest of the state are compared), ${count(all, (s) => s.reference)} are stated by the reference without
 the runtime's helpers, ${count(all, (s) => s.kvm)} came to the same as in KVM at least ${ENOUGH} times without a fault
 (${lockstep.compared.toLocaleString('en')} instructions of kernel-mode code in lockstep, ${lockstep.unexplained} differences
 without a reason in \`tests/hv/lockstep-known.ts\`), ${none.length} have none of these.
@@ -160,8 +178,8 @@ ${withoutOracle()}
 out of its range, RCP and RSQRT within their error, SHLD and SHRD of 16 bits by more than 16, which byte of an image
 faults, MXCSR bit 17, the x87 after an MMX conversion that raised #XM, addresses of the host's kernel, and whether #AC comes
 before #PF (AMD) or behind it (SDM vol.3 table 6-2), or takes the place of #GP for FXSAVE, and whether a CALL finds first
-that it may not push or that it may not go there. A rule excuses a part of a
-result; the rest must agree.
+that it may not push or that it may not go there; and time, CPUID and random numbers, which are
+most of what counts as allowed below in runs that name a commit. A rule excuses a part of a result; the rest must agree.
 
 ## Programs of the distribution
 
@@ -171,7 +189,11 @@ ${programs()}
 
 ## Long runs
 
-A mismatch is counted once per mnemonic, encoding and operand size.
+A mismatch is counted once per mnemonic, encoding and operand size. A case of the streams is a stream, entered at 16
+places. A run is of the commit that it names, older ones of the code of their day; a run with the seed of an earlier one takes
+its place. Runs that did not note processor time are not in the sums of it.
+
+${totals()}
 
 ${runs()}
 `;

@@ -6,7 +6,7 @@
 // Prints progress and a summary; exits with 1 when something disagreed. --record adds the summary to
 // docs/fidelity-runs.json, from which docs/fidelity.md is made. --jobs splits the cases over processes.
 import { spawn } from 'node:child_process';
-import { appendRun, type Run } from './fidelity-runs.ts';
+import { appendRun, currentCode, type Run } from './fidelity-runs.ts';
 import { parseOptions } from './options.ts';
 
 const ORACLES = ['host', 'reference', 'iced', 'mmu', 'streams', 'devices', 'programs'] as const;
@@ -136,6 +136,7 @@ function merge(parts: readonly JobSummary[]): JobSummary {
 
 const { oracle, options, jobs, record, quiet } = parse();
 const started = performance.now();
+const commit = record ? currentCode() : undefined;
 if (quiet) {
   console.log(JSON.stringify(await runHere(oracle, options)));
 } else {
@@ -165,6 +166,7 @@ if (quiet) {
     seconds: Math.round(seconds),
     processor: Math.round(summary.processor),
     date: new Date().toISOString().slice(0, 10),
+    ...(commit === undefined ? {} : { commit }),
     notes: summary.notes,
   };
   if (record && options.only) fail('--record takes all rows');

@@ -8,7 +8,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ProgramRun, recordPrograms } from './fidelity-runs.ts';
+import { currentCode, type ProgramRun, recordPrograms } from './fidelity-runs.ts';
 import { parseOptions } from './options.ts';
 import { type Comparison, compareJob, type JobOutput, splitJobs } from './programs/compare.ts';
 import { type GuestFiles, guestFiles, runInGuest } from './programs/guest.ts';
@@ -90,6 +90,7 @@ async function compareIn(
   model: string,
   host: ReadonlyMap<string, JobOutput>,
 ): Promise<ProgramRun> {
+  const code = values.record ? { commit: currentCode() } : {};
   const guest = await runInGuest(files, {
     engine,
     model,
@@ -110,7 +111,7 @@ async function compareIn(
     seconds: Math.round(guest.seconds),
     jobs: comparisons
       .filter((c) => c.ended)
-      .map(({ job, same, lines, bytes, leftOut }) => ({ job, same, lines, bytes, leftOut })),
+      .map(({ job, same, lines, bytes, leftOut }) => ({ job, same, lines, bytes, leftOut, ...code })),
     date: new Date().toISOString().slice(0, 10),
   };
 }
