@@ -62,6 +62,8 @@ const baseOf = (key: string): number | undefined => (key.startsWith('base ') ? N
 export interface PageUse {
   readonly read: boolean;
   readonly write: boolean;
+  /** In a loop, where the next access may well be to another page. */
+  readonly moves: boolean;
 }
 
 /** What is known about a register's value at this point. */
@@ -85,12 +87,17 @@ export interface Knowledge {
 }
 
 /** CMP, or TEST, of a register with another (its number) or a constant, cut to `w` bits. */
-export interface LoopComparison {
+export interface Comparison {
   readonly test: boolean;
   readonly w: 32 | 64;
   readonly x: number;
   readonly y: number | bigint;
 }
+
+const comparisonOp = (c: Comparison): number => ccOp(c.test ? 'logic' : 'sub', c.w);
+/** Two reads of the same local, or the same constant. */
+const isSameLocal = (a: Expr, b: Expr): boolean =>
+  a.args.length === 0 && b.args.length === 0 && a.code.join() === b.code.join();
 
 /** What the region's emitter does for an instruction that leaves the straight line. */
 export interface RegionControl {
@@ -461,21 +468,49 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     const { cpu } = this;
     const aligned = x.and(va, x.i64Const(PAGE_MASK | BigInt(bytes - 1)));
     const tag = x.load('i64', cpu, recent + (write ? TLB.TAG_WRITE : TLB.TAG_READ));
+    const use = this.pagesKept.get(key!)!;
     f.unlikely(x.compare('ne', tag, aligned), () => {
-      const entry = x.add(cpu, x.i32Const(recent));
-      const filled = f.call('recent_fill', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0), entry);
-      f.unlikely(x.eqz(filled), () => this.leave());
+      const fill = (): void => {
+        const entry = x.add(cpu, x.i32Const(recent));
+        const filled = f.call('recent_fill', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0), entry);
+        f.unlikely(x.eqz(filled), () => this.leave());
+      };
+      if (use.moves) this.recentFromTlb(recent, va, bytes, write, use, fill);
+      else fill();
     });
     return x.add(x.wrap(va), x.load('i32', cpu, recent + TLB.ADDEND));
+  }
+  /** Takes the page of a range from the TLB's entry into one of RECENT, as recent_fill does; `fill` if it is not there. */
+  private recentFromTlb(recent: number, va: Expr, bytes: number, write: boolean, use: PageUse, fill: () => void): void {
+    const { f, cpu } = this;
+    const entry = this.tlbSlot(va);
+    f.if(
+      this.tlbMisses(entry, va, bytes, write),
+      fill,
+      () => {
+        // Both tags of an entry are of the page that its addend belongs to, or none.
+        for (const tag of [...(use.read ? [TLB.TAG_READ] : []), ...(use.write ? [TLB.TAG_WRITE] : [])]) {
+          f.store('i64', cpu, recent + tag, x.load('i64', entry, tag));
+        }
+        f.store('i32', cpu, recent + TLB.ADDEND, x.load('i32', entry, TLB.ADDEND));
+      },
+      0,
+    );
+  }
+  private tlbSlot(va: Expr): Expr {
+    const slot = x.and(x.binary('shr_u', x.wrap(va), x.i32Const(7)), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
+    return this.f.let(x.add(this.tlbBase(), slot));
+  }
+  private tlbMisses(entry: Expr, va: Expr, bytes: number, write: boolean): Expr {
+    const tag = x.load('i64', entry, write ? TLB.TAG_WRITE : TLB.TAG_READ);
+    const last = bytes === 1 ? va : x.add(va, x.i64Const(BigInt(bytes - 1)));
+    return x.compare('ne', tag, x.and(last, x.i64Const(PAGE_MASK)));
   }
   /** The TLB entry that a range hits. */
   private tlbEntry(va: Expr, bytes: number, write: boolean): Expr {
     const { f, cpu } = this;
-    const slot = x.and(x.binary('shr_u', x.wrap(va), x.i32Const(7)), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
-    const entry = f.let(x.add(this.tlbBase(), slot));
-    const tag = x.load('i64', entry, write ? TLB.TAG_WRITE : TLB.TAG_READ);
-    const last = bytes === 1 ? va : x.add(va, x.i64Const(BigInt(bytes - 1)));
-    f.unlikely(x.compare('ne', tag, x.and(last, x.i64Const(PAGE_MASK))), () => {
+    const entry = this.tlbSlot(va);
+    f.unlikely(this.tlbMisses(entry, va, bytes, write), () => {
       const filled = f.call('ram_fill', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0));
       f.unlikely(x.eqz(filled), () => this.leave());
     });
@@ -554,11 +589,11 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
   }
   flags(recipe: string, w: Width, v: { r: Expr; x?: Expr; y?: Expr }): void {
     const zero = x.i64Const(0n);
-    // What x and y are is worked out only where flags are read or have to be exact.
+    // What is not a register's value is worked out only where flags are read or have to be exact.
     this.flagState = {
       kind: 'recipe',
       op: ccOp(recipe, w),
-      r: this.f.let(i64(v.r)),
+      r: i64(v.r),
       x: i64(v.x ?? zero),
       y: i64(v.y ?? zero),
     };
@@ -593,12 +628,26 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     if (uses >= 1) f.setVariable(cc.x, state.x);
     if (uses >= 2) f.setVariable(cc.y, state.y);
   }
-  /** The flags at a loop's head, where they are those of the same comparison each time it comes round. */
-  atLoopHead(again: number, c: LoopComparison): void {
-    const [a, b] = [this.reg(c.w, c.x), typeof c.y === 'number' ? this.reg(c.w, c.y) : x.i64Const(c.y)];
+  /**
+   * Where paths come together: the flags are those of a comparison of the registers as they are now; with `again` only
+   * if that variable is not 0, as at the head of a loop whose ends are comparisons.
+   */
+  compared(c: Comparison, again?: number): void {
+    const [a, b] = this.comparedValues(c);
     const zero = x.i64Const(0n);
     const [r, vx, vy] = c.test ? [this.and(a, b), zero, zero] : [this.zext(c.w, this.sub(a, b)), a, b];
-    this.flagState = { kind: 'again', again, op: ccOp(c.test ? 'logic' : 'sub', c.w), r, x: vx, y: vy };
+    const recipe = { op: comparisonOp(c), r, x: vx, y: vy };
+    this.flagState = again === undefined ? { kind: 'recipe', ...recipe } : { kind: 'again', again, ...recipe };
+  }
+  /** Are the flags those of a comparison already? Only whole registers are looked at, and no TEST. */
+  haveCompared(c: Comparison): boolean {
+    const s = this.flagState;
+    if (c.test || c.w !== 64 || s.kind !== 'recipe' || s.op !== comparisonOp(c)) return false;
+    const [a, b] = this.comparedValues(c);
+    return isSameLocal(s.x, a) && isSameLocal(s.y, b);
+  }
+  private comparedValues(c: Comparison): [Expr, Expr] {
+    return [this.reg(c.w, c.x), typeof c.y === 'number' ? this.reg(c.w, c.y) : x.i64Const(c.y)];
   }
   /** The flags are going to be read. */
   private readFlags(): FlagState {

@@ -12,7 +12,7 @@ import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
 import { HANDLER } from '../interp/backend.ts';
 import { gotoKnown } from '../interp/goto.ts';
-import { accessKey, type LoopComparison, type PageUse, RegionOps, STACK_KEY } from './backend.ts';
+import { accessKey, type Comparison, type PageUse, RegionOps, STACK_KEY } from './backend.ts';
 import { type Block, type Cfg, pageOf, RETURN_NODE, type RegionInsn, returnSites, successors } from './cfg.ts';
 import { blocksNeedingFlags } from './liveness.ts';
 import { rowUse } from './rowuse.ts';
@@ -55,6 +55,8 @@ export class RegionWriter {
   private readonly needFlags: ReadonlySet<number>;
   private readonly labels = new Map<number, Label>();
   private readonly loops = new Map<number, Label>();
+  /** Nodes at whose start the flags are those of a comparison of registers, whichever way control came there. */
+  private readonly compared: Map<number, Comparison>;
   /** Loops (nodes) whose flags are those of their comparison: variables that say whether it was carried out. */
   private readonly again = new Map<number, number>();
   private exit: Label = 0;
@@ -90,6 +92,7 @@ export class RegionWriter {
     };
     this.ops = new RegionOps(this.f, control, pagesKept(cfg, this.s));
     this.needFlags = blocksNeedingFlags(cfg, this.sites, (from, to) => this.goesBack(from, to));
+    this.compared = this.commonComparisons();
     this.budget = f.variable('i32');
     this.exitSite = f.variable('i32');
     this.exitRip = f.variable('i64');
@@ -196,10 +199,11 @@ export class RegionWriter {
   private tree(n: number): void {
     const merges = this.s.children[n]!.filter((c) => this.s.isMerge[c]);
     if (!this.s.isLoop[n]) {
+      if (this.s.isMerge[n]) this.takeCompared(n);
       this.within(n, merges);
       return;
     }
-    const comparison = this.loopComparison(n);
+    const comparison = this.compared.has(n) ? undefined : this.loopComparison(n);
     const again = comparison && this.f.variable('i32');
     if (again !== undefined) {
       this.f.setVariable(again, x.i32Const(0));
@@ -208,10 +212,15 @@ export class RegionWriter {
     this.f.loop((label) => {
       this.loops.set(n, label);
       this.ops.forget();
-      if (again !== undefined) this.ops.atLoopHead(again, comparison!);
+      this.takeCompared(n);
+      if (again !== undefined) this.ops.compared(comparison!, again);
       this.within(n, merges);
     });
     this.f.unreachable();
+  }
+  private takeCompared(n: number): void {
+    const c = this.compared.get(n);
+    if (c) this.ops.compared(c);
   }
   /** The node's own code inside blocks whose ends are its merge children, the last in order outermost. */
   private within(n: number, merges: readonly number[]): void {
@@ -292,23 +301,37 @@ export class RegionWriter {
     f.br(this.loops.get(to)!);
   }
   /** The comparison that all ends of a loop have before they go back to its head, where flags are needed. */
-  private loopComparison(n: number): LoopComparison | undefined {
+  private loopComparison(n: number): Comparison | undefined {
     const head = this.s.order[n]!;
     if (!this.needFlags.has(Math.floor(head))) return undefined;
-    let common: LoopComparison | undefined;
-    for (const [from, key] of this.s.order.entries()) {
-      if (from < n || !this.successorsOf(key).includes(head)) continue;
-      const block = this.cfg.blocks.get(key);
-      const c = block && lastComparison(block);
-      if (!c || (common && (c.test !== common.test || c.w !== common.w || c.x !== common.x || c.y !== common.y))) {
-        return undefined;
-      }
-      common = c;
+    const ends = this.s.order.filter((key, from) => from >= n && this.successorsOf(key).includes(head));
+    return common(ends.map((key) => this.comparisonBehind(key)));
+  }
+  private comparisonBehind(key: number): Comparison | undefined {
+    const block = this.cfg.blocks.get(key);
+    return block && lastComparison(block);
+  }
+  /** For nodes with several ways in: the comparison that is the last thing on all of them. */
+  private commonComparisons(): Map<number, Comparison> {
+    const { order, index, isLoop, isMerge } = this.s;
+    const before: (Comparison | undefined)[][] = order.map(() => []);
+    const found = new Map<number, Comparison>();
+    order.forEach((key, n) => {
+      // Flags of a node that only leads to a loop are those on the way to it.
+      const behind = isWayIn(key) ? common(before[n]!) : this.comparisonBehind(key);
+      for (const to of this.successorsOf(key)) before[index.get(to)!]!.push(behind);
+    });
+    // The entry is come to from outside.
+    for (let n = 1; n < order.length; n++) {
+      if (!(isLoop[n] || isMerge[n]) || !this.needFlags.has(Math.floor(order[n]!))) continue;
+      const c = common(before[n]!);
+      if (c) found.set(n, c);
     }
-    return common;
+    return found;
   }
   private settleFor(target: number): void {
-    this.ops.settle(this.needFlags.has(Math.floor(target)));
+    const isCompared = this.compared.has(this.s.index.get(target)!);
+    this.ops.settle(!isCompared && this.needFlags.has(Math.floor(target)));
   }
   private firstInsn(target: number): RegionInsn | undefined {
     const b = this.cfg.blocks.get(Math.floor(target))!;
@@ -318,7 +341,11 @@ export class RegionWriter {
   private inline(to: number): void {
     const saved = [this.node, this.block, this.done, this.ops.knowledge] as const;
     // A loop's head is come to from its end too.
-    if (this.s.isLoop[to]) this.settleFor(this.s.order[to]!);
+    if (this.s.isLoop[to]) {
+      const c = this.loopComparison(to);
+      if (c && this.ops.haveCompared(c)) this.compared.set(to, c);
+      this.settleFor(this.s.order[to]!);
+    }
     this.tree(to);
     [this.node, this.block, this.done, this.ops.knowledge] = saved;
   }
@@ -462,13 +489,18 @@ const KEPT_FROM = 12;
 
 /** The pages worth keeping: of accesses in loops, and of those there are several of. */
 function pagesKept(cfg: Cfg, s: Structure): ReadonlyMap<string, PageUse> {
-  const found = new Map<string, { read: boolean; write: boolean; count: number }>();
+  const found = new Map<string, PageUse & { count: number }>();
   s.order.forEach((key, n) => {
     const weight = s.inLoop[n] ? KEPT_FROM : 1;
     for (const { insn } of cfg.blocks.get(key)?.insns ?? []) {
       const note = (k: string, read: boolean, write: boolean): void => {
-        const old = found.get(k) ?? { read: false, write: false, count: 0 };
-        found.set(k, { read: old.read || read, write: old.write || write, count: old.count + weight });
+        const old = found.get(k) ?? { read: false, write: false, moves: false, count: 0 };
+        found.set(k, {
+          read: old.read || read,
+          write: old.write || write,
+          moves: old.moves || (s.inLoop[n] ?? false),
+          count: old.count + weight,
+        });
       };
       const use = rowUse(insn.row, insn.mode.code === 64).methods;
       const operand =
@@ -480,8 +512,16 @@ function pagesKept(cfg: Cfg, s: Structure): ReadonlyMap<string, PageUse> {
   return new Map([...found].filter(([, use]) => use.count >= KEPT_FROM));
 }
 
+/** What all comparisons are, if they are the same one. */
+function common(comparisons: readonly (Comparison | undefined)[]): Comparison | undefined {
+  const [first] = comparisons;
+  const isSame = (c: Comparison | undefined): boolean =>
+    c !== undefined && c.test === first?.test && c.w === first.w && c.x === first.x && c.y === first.y;
+  return comparisons.every(isSame) ? first : undefined;
+}
+
 /** The CMP or TEST of registers right before the block's conditional branch. */
-function lastComparison(b: Block): LoopComparison | undefined {
+function lastComparison(b: Block): Comparison | undefined {
   const i = b.end.kind === 'branch' ? b.insns.at(-2)?.insn : undefined;
   if (!i || (i.row.name !== 'cmp' && i.row.name !== 'test') || (i.w !== 32 && i.w !== 64)) return undefined;
   const [a, c] = i.operands;

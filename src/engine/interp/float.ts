@@ -58,7 +58,7 @@ export function inlineFloat(f: FunctionBuilder, cpu: Expr, name: string, args: r
     f.block((slow) => {
       for (const a of inputs) if (!a.plain) f.brIf(slow, isDenormal(bits, a), 0);
       f.brIf(slow, x.eqz(isNormal(bits, toBits(bits, r))), 0);
-      f.if(x.eqz(f.get(s.quiet)), () => f.brIf(slow, x.eqz(isExact(f, bits, code, floats, r))));
+      f.unlikely(x.eqz(f.get(s.quiet)), () => f.brIf(slow, x.eqz(isExact(f, bits, code, floats, r)), 0));
       f.setVariable(result, r);
       if (s.fault !== undefined) f.setVariable(s.fault, x.i32Const(0));
       f.br(done);

@@ -24,6 +24,9 @@ export const minus: Alu = (s, w, x, y) => {
   const r = s.let(s.zext(w, s.sub(x, y)));
   return { r, flags: () => s.flags('sub', w, { r, x, y }) };
 };
+/** The flags of x - y, whose value is needed for nothing else. */
+export const compare = <V>(s: Ops<V>, w: Width, x: V, y: V): void =>
+  s.flags('sub', w, { r: s.zext(w, s.sub(x, y)), x, y });
 const minusBorrow: Alu = (s, w, x, y) => {
   const r = s.let(s.zext(w, s.sub(s.sub(x, y), s.flag('cf'))));
   return { r, flags: () => s.flags('sbb', w, { r, x, y }) };
@@ -35,17 +38,22 @@ const logic =
     return { r, flags: () => s.flags('logic', w, { r }) };
   };
 
-/** What `op` does to its operands; the destination is not written when `store` is false. */
+/** What `op` does to its operands. */
 const apply =
-  (op: Alu, size: 'b' | 'v', store = true): Row['exec'] =>
+  (op: Alu, size: 'b' | 'v'): Row['exec'] =>
   (s) => {
     const w = size === 'b' ? 8 : s.w;
     const x = s.let(s.get(0));
     const y = s.let(s.get(1));
     const { r, flags } = op(s, w, x, y);
-    if (store) s.set(0, r);
+    s.set(0, r);
     flags();
   };
+/** Only the flags. */
+const look =
+  (flags: <V>(s: Ops<V>, w: Width, x: V, y: V) => void, size: 'b' | 'v'): Row['exec'] =>
+  (s) =>
+    flags(s, size === 'b' ? 8 : s.w, s.let(s.get(0)), s.let(s.get(1)));
 
 /** The eight operations in the order of opcode bits 3-5 and of ModRM.reg in 80-83. */
 const GROUP1: readonly { name: string; op: Alu; store: boolean; undef?: string }[] = [
@@ -67,8 +75,8 @@ function group1(index: number): Row[] {
   const to = store ? '+' : '';
   const attrs: RowAttrs = undef === undefined ? {} : { undef };
   const locked: RowAttrs = store ? { ...attrs, lock: true } : attrs;
-  const b = apply(op, 'b', store);
-  const v = apply(op, 'v', store);
+  const b = store ? apply(op, 'b') : look(compare, 'b');
+  const v = store ? apply(op, 'v') : look(compare, 'v');
   return [
     row(name, `${to}Eb, Gb`, `${hex(base)} /r`, b, locked),
     row(name, `${to}Ev, Gv`, `${hex(base + 1)} /r`, v, locked),
@@ -83,8 +91,9 @@ function group1(index: number): Row[] {
   ];
 }
 
-const testB = apply(logic('and'), 'b', false);
-const testV = apply(logic('and'), 'v', false);
+const bitsInCommon = <V>(s: Ops<V>, w: Width, x: V, y: V): void => s.flags('logic', w, { r: s.and(x, y) });
+const testB = look(bitsInCommon, 'b');
+const testV = look(bitsInCommon, 'v');
 const TEST: readonly Row[] = [
   row('test', 'Eb, Gb', '84 /r', testB, { undef: 'af' }),
   row('test', 'Ev, Gv', '85 /r', testV, { undef: 'af' }),
@@ -104,7 +113,7 @@ const step =
     const x = s.get(0);
     const one = num(s, 1);
     const r = s.let(s.zext(w, recipe === 'inc' ? s.add(x, one) : s.sub(x, one)));
-    const cf = s.let(s.flag('cf'));
+    const cf = s.flag('cf');
     s.set(0, r);
     s.flags(recipe, w, { r, x: cf });
   };

@@ -4,7 +4,7 @@
  */
 import type { Ops, Width } from '../ops.ts';
 import { type Row, type RowAttrs, row } from '../row.ts';
-import { minus } from './alu.ts';
+import { compare } from './alu.ts';
 import { bitOf, num } from './common.ts';
 
 const RSI = 6;
@@ -48,13 +48,13 @@ const cmps: Meaning = (s, w) => {
   const step = stride(s, w);
   advance(s, RSI, step);
   advance(s, RDI, step);
-  minus(s, w, x, y).flags();
+  compare(s, w, x, y);
 };
 const scas: Meaning = (s, w) => {
   const x = s.let(s.reg(w, 0));
   const y = s.let(s.load(w, 'es', destination(s)));
   advanceDestination(s, w);
-  minus(s, w, x, y).flags();
+  compare(s, w, x, y);
 };
 
 /** The byte form at `opcode` and the wider one behind it. */
