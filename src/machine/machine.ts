@@ -3,6 +3,7 @@
  */
 
 import { HostClock } from '../devices/clock.ts';
+import type { RegionCompiler } from '../engine/bt/job.ts';
 import type { CpuidEntry, Vm } from '../hv/contract.ts';
 import { CPU_MODELS, type CpuModel, cpuModel, withKvmClock } from '../hv/cpu-model.ts';
 import { hostTurn } from '../hv/soft/host-turn.ts';
@@ -57,6 +58,11 @@ export interface MachineOptions {
   readonly logOutput: (line: string) => void;
   /** Bytes written to the debug console port. Default: `serialOutput`. */
   readonly debugOutput?: ((bytes: Uint8Array) => void) | undefined;
+  /**
+   * Starts what makes regions on a thread of its own, for a CPU model's features. Absent: they are made by this thread,
+   * as for a deterministic machine in any case.
+   */
+  readonly openCompiler?: ((features: ReadonlySet<string>) => RegionCompiler) | undefined;
   /** The compiled engine. */
   readonly image: EngineImage;
 }
@@ -199,7 +205,8 @@ export class Machine {
 
   /** Gives back what the machine holds of the host. It does not run. */
   close(): void {
-    const { vcpu } = this.parts;
+    const { vcpu, soft } = this.parts;
+    soft.translator?.close();
     if (vcpu instanceof SwitchingCpu) vcpu.close();
   }
 

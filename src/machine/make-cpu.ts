@@ -54,6 +54,7 @@ function softCpu(
     decoder,
     rows,
     host: bridge,
+    compiler: o.engine === 'interp' || time.deterministic ? undefined : o.openCompiler?.(model.features),
     ...vcpuTrace(o.log, o.logRange, o.logOutput),
   });
   bridge.attach(soft);

@@ -213,6 +213,8 @@ interface FunctionImport {
   readonly name: string;
   readonly type: FuncType;
 }
+/** Where a function comes from that a body may call without its having been imported before. */
+export type ImportSource = (name: string) => Omit<FunctionImport, 'name'> | undefined;
 
 const vec = (items: readonly (readonly number[])[]): number[] => [...uleb(items.length), ...items.flat()];
 const text = (s: string): number[] => {
@@ -221,8 +223,9 @@ const text = (s: string): number[] => {
 };
 
 /**
- * A module: function imports, one imported memory, one imported table, functions, element segment, exports.
- * Imports must all be declared before the first function is defined or referenced, because they share its numbering.
+ * A module: imports of functions and constants, one imported memory, one imported table, functions, element segment,
+ * exports. Functions must all be imported before the first call of a function of the module itself, because they share
+ * its numbering.
  */
 export class ModuleBuilder {
   private readonly types: FuncType[] = [];
@@ -230,9 +233,18 @@ export class ModuleBuilder {
   private readonly typeOf = new Map<FuncType, number>();
   private readonly imports: FunctionImport[] = [];
   private readonly functions: FunctionBuilder[] = [];
-  private readonly indexOf = new Map<string, { index: number; type: FuncType }>();
+  private readonly globals: { module: string; name: string }[] = [];
+  private readonly imported = new Map<string, { index: number; type: FuncType }>();
+  private readonly defined = new Map<string, { n: number; type: FuncType }>();
+  /** A function of the module has been referred to: its number must not change. */
+  private numbered = false;
   private readonly exports: string[] = [];
-  private readonly elements: { at: number; names: readonly string[] }[] = [];
+  private readonly elements: { at: Expr; names: readonly string[] }[] = [];
+  private readonly source: ImportSource;
+
+  constructor(source: ImportSource = () => undefined) {
+    this.source = source;
+  }
 
   typeIndex(t: FuncType): number {
     const known = this.typeOf.get(t);
@@ -247,30 +259,42 @@ export class ModuleBuilder {
     return index;
   }
   importFunction(module: string, name: string, type: FuncType): void {
-    if (this.functions.length > 0) throw new Error('imports come before functions');
-    this.indexOf.set(name, { index: this.imports.length, type });
+    if (this.numbered) throw new Error('imports come before calls');
+    this.imported.set(name, { index: this.imports.length, type });
     this.imports.push({ module, name, type });
+  }
+  /** An i32 that is known when the module is instantiated. */
+  importConstant(module: string, name: string): Expr {
+    const index = this.globals.push({ module, name }) - 1;
+    return { type: 'i32', code: [0x23, ...uleb(index)], args: [], cheap: true };
   }
   /** Reserves a name so that bodies may call a function before it is built. */
   define(name: string, type: FuncType): FunctionBuilder {
-    if (this.indexOf.has(name)) throw new Error(`function ${name} is defined twice`);
+    if (this.has(name)) throw new Error(`function ${name} is defined twice`);
     const f = new FunctionBuilder(this, name, type);
-    this.indexOf.set(name, { index: this.imports.length + this.functions.length, type });
+    this.defined.set(name, { n: this.functions.length, type });
     this.functions.push(f);
     return f;
   }
   /** Takes back the function defined last; nothing may have called it. */
   dropLast(): void {
     const f = this.functions.pop();
-    if (f) this.indexOf.delete(f.name);
+    if (f) this.defined.delete(f.name);
   }
   reference(name: string): { index: number; type: FuncType } {
-    const found = this.indexOf.get(name);
+    const own = this.defined.get(name);
+    if (own) {
+      this.numbered = true;
+      return { index: this.imports.length + own.n, type: own.type };
+    }
+    const wanted = this.imported.has(name) ? undefined : this.source(name);
+    if (wanted) this.importFunction(wanted.module, name, wanted.type);
+    const found = this.imported.get(name);
     if (!found) throw new Error(`no function ${name}`);
     return found;
   }
   has(name: string): boolean {
-    return this.indexOf.has(name);
+    return this.imported.has(name) || this.defined.has(name);
   }
   /** Names of the functions defined so far, in order. */
   get functionNames(): string[] {
@@ -279,8 +303,8 @@ export class ModuleBuilder {
   export(name: string): void {
     this.exports.push(name);
   }
-  /** Puts functions into the imported table from index `at`. */
-  element(at: number, names: readonly string[]): void {
+  /** Puts functions into the imported table from index `at`, a constant. */
+  element(at: Expr, names: readonly string[]): void {
     this.elements.push({ at, names });
   }
 
@@ -292,6 +316,7 @@ export class ModuleBuilder {
     const imports = [
       ...this.imports.map((i) => [...text(i.module), ...text(i.name), 0, ...uleb(this.typeIndex(i.type))]),
       [...text('env'), ...text('memory'), 2, ...limits],
+      ...this.globals.map((g) => [...text(g.module), ...text(g.name), 3, VAL_TYPE.i32, 0]),
       ...(options.tableSize === undefined ? [] : [[...text('env'), ...text('table'), 1, 0x70, 0, ...uleb(0)]]),
     ];
     const functionTypes = this.functions.map((f) => uleb(this.typeIndex(f.type)));
@@ -300,7 +325,7 @@ export class ModuleBuilder {
       ...vec(t.params.map((p) => [VAL_TYPE[p]])),
       ...vec(t.results.map((r) => [VAL_TYPE[r]])),
     ]);
-    const elements = this.elements.map((e) => [0, 0x41, ...uleb31(e.at), 0x0b, ...vec(e.names.map(index))]);
+    const elements = this.elements.map((e) => [0, ...e.at.code, 0x0b, ...vec(e.names.map(index))]);
     const parts: number[][] = [
       section(1, vec(types)),
       section(2, vec(imports)),
@@ -335,15 +360,6 @@ export class ModuleBuilder {
   }
 }
 
-/** i32.const takes a signed LEB; table offsets are small positive numbers. */
-function uleb31(n: number): number[] {
-  const bytes = uleb(n);
-  if ((bytes.at(-1)! & 0x40) !== 0) {
-    bytes[bytes.length - 1] = bytes.at(-1)! | 0x80;
-    bytes.push(0);
-  }
-  return bytes;
-}
 function section(id: number, content: readonly number[]): number[] {
   const out = [id, ...uleb(content.length)];
   for (const b of content) out.push(b);

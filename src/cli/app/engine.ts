@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import type { ChosenEngine } from '../../machine/engine-choice.ts';
 import type { MachineOptions as MachineEngine } from '../../machine/machine.ts';
 import { readBranchHints } from './branch-hints.ts';
+import { compileAtOnce } from './compile-at-once.ts';
 import type { MachineFactory } from './contract.ts';
 import { HostError, UsageError } from './errors.ts';
 import type { IrqchipName } from './options.ts';
+import { openRegionCompiler } from './region-compiler.ts';
 import type { RunOptions } from './run.ts';
 
 type EngineOptions = Pick<RunOptions, 'cpu' | 'engine' | 'switchable' | 'irqchip' | 'deterministic'>;
@@ -44,7 +46,15 @@ export async function machineFactory(options: EngineOptions): Promise<MachineFac
   // The host's processor cannot be told to count instructions.
   const counts = options.deterministic && options.engine === 'auto';
   const { engine, openVm } = await engineOf(counts ? { ...options, engine: 'bt' } : options);
-  return { create: (machineOptions) => Machine.create({ ...machineOptions, engine, openVm, cpu, image }) };
+  return {
+    create: (machineOptions) => {
+      const openCompiler = (features: ReadonlySet<string>) => {
+        compileAtOnce();
+        return openRegionCompiler(features, machineOptions.logOutput);
+      };
+      return Machine.create({ ...machineOptions, engine, openVm, openCompiler, cpu, image });
+    },
+  };
 }
 
 /**

@@ -98,11 +98,23 @@ export interface CodeSource {
   insnAt(at: number): RegionInsn | undefined;
   /** Was the position ever jumped to? Branches that were never taken are left out. */
   wasReached(at: number): boolean;
-  canTranslate(insn: Insn): boolean;
+  readonly canTranslate: (insn: Insn) => boolean;
+}
+
+/** What a graph is made of: instructions by position, and the positions at which blocks begin. */
+export interface Reached {
+  readonly entry: number;
+  readonly insns: ReadonlyMap<number, RegionInsn>;
+  readonly leaders: ReadonlySet<number>;
 }
 
 /** The graph of what is reached from `entry`, nearest code first. */
 export function buildCfg(entry: number, code: CodeSource, limits: RegionLimits = REGION_LIMITS): Cfg {
+  return cfgOf(reach(entry, code, limits), code.canTranslate);
+}
+
+/** Follows the code from `entry`. */
+export function reach(entry: number, code: CodeSource, limits: RegionLimits = REGION_LIMITS): Reached {
   // Instruction starts are collected on the way; blocks begin at the entry and at all targets.
   const known = new Map<number, RegionInsn>();
   const leaders = new Set<number>([entry]);
@@ -135,9 +147,14 @@ export function buildCfg(entry: number, code: CodeSource, limits: RegionLimits =
       at = next;
     }
   }
+  return { entry, insns: known, leaders };
+}
+
+/** The blocks of what was reached. */
+export function cfgOf({ entry, insns, leaders }: Reached, canTranslate: CodeSource['canTranslate']): Cfg {
   const blocks = new Map<number, Block>();
   for (const at of leaders) {
-    const block = makeBlock(at, known, leaders, (insn) => code.canTranslate(insn));
+    const block = makeBlock(at, insns, leaders, canTranslate);
     if (block) blocks.set(at, block);
   }
   return { entry, blocks };

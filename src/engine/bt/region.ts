@@ -23,19 +23,19 @@ type Expr = x.Expr;
 /** What becomes a REGION_EXIT; `page` is the number of the record's page. */
 export interface RegionExit {
   readonly handler: number;
+  /** The record; 0 for one of that page that goes to `target`, a position anywhere, and has to be made. */
   readonly rec: number;
   readonly back: number;
   readonly page: number;
+  readonly target: number;
 }
 
 /** What a region needs of the code cache. */
 export interface RegionLinks {
-  /** Address of a record of page `from` that goes to `target`, a position anywhere. */
-  join(from: number, target: number): number;
-  /** Table index of such records' handler. */
+  /** Table index of the handler of records that go to a position. */
   readonly joinHandler: number;
-  /** Puts the exits into memory and gives their address; 0 when there is no room. */
-  exitTable(exits: readonly RegionExit[]): number;
+  /** Address at which the exits will be in memory. */
+  readonly exitTable: Expr;
   /** The code page of a page of the region, and how often that had been dropped. */
   pages(d: number): { readonly page: number; readonly drops: number };
 }
@@ -65,7 +65,6 @@ export class RegionWriter {
   private readonly exitSite: number;
   private readonly exits: RegionExit[] = [];
   private readonly exitNumber = new Map<string, number>();
-  private readonly joins = new Map<string, number>();
   private readonly exitRip: number;
   private readonly returnTo: number;
   /** Variable: bits of the other pages that were found to hold. */
@@ -115,8 +114,8 @@ export class RegionWriter {
     return this.s.index.get(to)! <= this.s.index.get(from)!;
   }
 
-  /** Emits the whole function; false when there is no room for its exits. */
-  write(): boolean {
+  /** Emits the whole function. @returns its exits */
+  write(): readonly RegionExit[] {
     const { f } = this;
     const [cpu, rec] = [f.param(0), f.param(1)];
     f.block((exit) => {
@@ -126,22 +125,21 @@ export class RegionWriter {
       this.tree(0);
       f.unreachable();
     });
-    const table = this.links.exitTable(this.exits);
-    this.writeExit(table);
+    this.writeExit();
     f.prepend(() => {
       this.ops.prologue();
       const left = x.sub(x.load('i32', cpu, CPU.budget!), x.load('i32_16u', rec, REC.COUNT));
       f.setVariable(this.budget, left);
     });
-    return table !== 0;
+    return this.exits;
   }
-  private writeExit(table: number): void {
+  private writeExit(): void {
     const { f } = this;
     const cpu = f.param(0);
     const site = f.get(this.exitSite);
     this.ops.epilogue();
     f.if(x.compare('ge_s', site, x.i32Const(0)), () => {
-      const at = f.let(x.add(site, x.i32Const(table)));
+      const at = f.let(x.add(site, this.links.exitTable));
       const back = x.load('i32', at, REGION_EXIT.BACK);
       f.store('i32', cpu, CPU.budget!, x.add(f.get(this.budget), back));
       if (this.pageNumbers.length > 0) {
@@ -438,17 +436,14 @@ export class RegionWriter {
   }
   /** Lets the interpreter go on at an instruction; `unspent` instructions of the block were not carried out. */
   private leaveBefore(i: RegionInsn, unspent: number): void {
-    this.leaveBy({ handler: i.handler, rec: i.rec, back: unspent + i.count, page: pageOf(i.at) });
+    this.leaveBy({ handler: i.handler, rec: i.rec, back: unspent + i.count, page: pageOf(i.at), target: 0 });
   }
   private leaveTo(target: number): void {
     const page = this.currentPage() ?? 0;
-    const key = `${page} ${target}`;
-    const rec = this.joins.get(key) ?? this.links.join(page, target);
-    this.joins.set(key, rec);
-    this.leaveBy({ handler: this.links.joinHandler, rec, back: 0, page });
+    this.leaveBy({ handler: this.links.joinHandler, rec: 0, back: 0, page, target });
   }
   private leaveBy(e: RegionExit): void {
-    const key = `${e.handler} ${e.rec} ${e.back} ${e.page}`;
+    const key = `${e.handler} ${e.rec} ${e.back} ${e.page} ${e.target}`;
     let n = this.exitNumber.get(key);
     if (n === undefined) {
       n = this.exits.push(e) - 1;

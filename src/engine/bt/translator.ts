@@ -1,27 +1,24 @@
 /**
- * Decides what is translated, builds the regions in batches and puts them in the place of their entries' records.
+ * Decides what is translated, has the regions written in batches, here or by a compiler on another thread, and puts them
+ * in the place of their entries' records.
  */
 
 import type { Decoder } from '../../isa/decoder.ts';
-import { HELPERS } from '../../isa/helpers.ts';
 import { CODE_PAGE, CPU, HOT, ITLB, REC, REGION_EXIT } from '../../isa/layout.ts';
-import { type FuncType, ModuleBuilder } from '../../wasm/module.ts';
 import type { DecodeCache } from '../decode-cache.ts';
-import { INTERPRETER_FUNCTIONS } from '../interp/module.ts';
-import { SPECIAL } from '../interp/special.ts';
 import { codeModeOf } from '../state.ts';
-import { RegionOps } from './backend.ts';
 import {
-  buildCfg,
   type Cfg,
   type CodeSource,
-  isTranslatable,
+  cfgOf,
   pageOf,
   REGION_LIMITS,
   type RegionInsn,
   type RegionLimits,
+  reach,
 } from './cfg.ts';
-import { type RegionExit, type RegionLinks, RegionWriter } from './region.ts';
+import { canTranslate, countExits, LINK, unpackExit, writeModule } from './compile.ts';
+import { type JobResult, type PackablePlan, packRegion, type RegionCompiler } from './job.ts';
 import { rowUse } from './rowuse.ts';
 
 /** Jumps to a record before it is translated, as its counter begins. */
@@ -36,20 +33,18 @@ const TABLE_STEP = 1024;
 const MAX_PAGES = 16;
 /** Regions that go into one module at the most. */
 const MAX_BATCH = 32;
+/**
+ * A compiler on another thread gets less at a time, so that the guest does not wait for the planning and soon has what is
+ * hottest: no more regions after so many instructions, and no more jobs while so many are under way.
+ */
+const JOB_INSNS = 600;
+const MAX_JOBS = 3;
 
 /** Sizes that tests make small, so that regions end and are dropped all the time. */
 export interface TranslatorLimits extends RegionLimits {
   readonly maxLiveModules: number;
 }
 const LIMITS: TranslatorLimits = { ...REGION_LIMITS, maxLiveModules: MAX_LIVE_MODULES };
-
-const WASM_TYPE = { i: 'i32', l: 'i64', v: 'v128' } as const;
-const HELPER_BY_NAME = new Map(HELPERS.map((h) => [h.name, h]));
-const RECENT_FILL: FuncType = { params: ['i32', 'i64', 'i32', 'i32', 'i32'], results: ['i32'] };
-const PAGE_HOLDS: FuncType = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] };
-const RAM_FILL: FuncType = { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] };
-const FLAG_FUNCTION: FuncType = { params: ['i32'], results: ['i32'] };
-const I64_OF_I64S = (n: number): FuncType => ({ params: new Array(n).fill('i64'), results: ['i64'] });
 
 export interface TranslatorOptions {
   readonly memory: WebAssembly.Memory;
@@ -60,6 +55,8 @@ export interface TranslatorOptions {
   readonly runtime: WebAssembly.Exports;
   readonly interpreter: WebAssembly.Exports;
   readonly limits?: Partial<TranslatorLimits> | undefined;
+  /** Writes and compiles regions while the guest goes on. Absent: they are made at once, by the caller's thread. */
+  readonly compiler?: RegionCompiler | undefined;
   /** Called with each region when tracing is on: rip of its entry, what it was made of. */
   readonly onRegion?: ((rip: bigint, cfg: Cfg) => void) | undefined;
   /** Called with each module; its functions are named region_<rip in hexadecimal>_<number>. */
@@ -71,8 +68,13 @@ export interface TranslatorCounters {
   insns: number;
   modules: number;
   bytes: number;
-  /** Milliseconds spent making and compiling modules. */
+  /** Milliseconds spent on regions by the vCPU's thread, and by the compiler's. */
   ms: number;
+  workerMs: number;
+  /** Mean time in milliseconds from when a job is planned until its regions are in their places. */
+  latencyMs: number;
+  /** Regions that the compiler made and that came too late: their code had been dropped. */
+  late: number;
   refused: number;
   /** Regions that could not be written because of a mistake in the translator. */
   failed: number;
@@ -95,20 +97,36 @@ interface PlannedPage {
   readonly host: number;
 }
 
-interface Plan {
+interface Plan extends PackablePlan {
   readonly entry: Pending;
-  readonly cfg: Cfg;
-  /** By number from the entry's page; for all pages that the graph has blocks in. */
-  pages(d: number): PlannedPage | undefined;
+  pages(d: number): PlannedPage;
+  /** By number from the entry's page; undefined where nothing is known. */
+  pageAt(d: number): PlannedPage | undefined;
 }
 
-/** Vocabulary that the region backend has. */
-const METHODS = {
-  has: (name: string): boolean => name in RegionOps.prototype,
-};
+/** What is installed: see JobResult. */
+type MadeModule = Pick<JobResult, 'module' | 'exits' | 'size' | 'bytes'>;
+
+/** Plans that the compiler has. */
+interface Underway {
+  readonly plans: readonly Plan[];
+  readonly generation: number;
+  readonly since: number;
+}
 
 export class Translator {
-  readonly counters: TranslatorCounters = { regions: 0, insns: 0, modules: 0, bytes: 0, ms: 0, refused: 0, failed: 0 };
+  readonly counters: TranslatorCounters = {
+    regions: 0,
+    insns: 0,
+    modules: 0,
+    bytes: 0,
+    ms: 0,
+    workerMs: 0,
+    latencyMs: 0,
+    late: 0,
+    refused: 0,
+    failed: 0,
+  };
   private readonly o: TranslatorOptions;
   private readonly limits: TranslatorLimits;
   private readonly view: DataView;
@@ -120,6 +138,14 @@ export class Translator {
   private live = 0;
   private rest = COUNTER_REST;
   private pending = new Map<number, Pending>();
+  /** Entries' records of regions that are being made. */
+  private readonly making = new Set<number>();
+  private compiler: RegionCompiler | undefined;
+  private readonly underway = new Map<number, Underway>();
+  private nextJob = 0;
+  private nextName = 0;
+  /** Counts how often everything was forgotten: a plan of another generation is worth nothing. */
+  private generation = 0;
   /** The interpreter's handler of records that a region stands in for. */
   private readonly originals = new Map<number, number>();
 
@@ -130,6 +156,7 @@ export class Translator {
     this.bytes = new Uint8Array(options.memory.buffer);
     this.firstSlot = options.table.length;
     this.nextSlot = this.firstSlot;
+    this.compiler = options.compiler;
   }
 
   /** Sets all counters of a vCPU to the threshold (1-65535). */
@@ -139,14 +166,22 @@ export class Translator {
   }
   /** Forgets everything about records: they are being dropped. Modules go with their functions' places in the table. */
   forget(): void {
+    this.generation++;
     this.pending.clear();
+    this.making.clear();
     this.originals.clear();
     for (let i = this.firstSlot; i < this.nextSlot; i++) this.o.table.set(i, null);
     this.nextSlot = this.firstSlot;
     this.live = 0;
   }
+  /** There is something for `flush` to do. */
   get hasPending(): boolean {
-    return this.pending.size > 0;
+    return this.pending.size > 0 || this.underway.size > 0;
+  }
+  /** Ends the compiler's thread; what is hot is translated here from now on. */
+  close(): void {
+    this.compiler?.close();
+    this.goOnHere();
   }
 
   private u32(at: number): number {
@@ -157,7 +192,7 @@ export class Translator {
   hot(cpu: number, rec: number): void {
     const counter = cpu + HOT.OFFSET + ((rec >>> 4) & ((HOT.ENTRIES - 1) * 2));
     this.view.setUint16(counter, this.rest, true);
-    if (this.originals.has(rec) || this.pending.has(rec)) return;
+    if (this.isKnown(rec)) return;
     const at = this.view.getUint16(rec + REC.OFFSET, true);
     const pageBase = this.view.getBigUint64(cpu + CPU.page_base!, true);
     const page = this.codePageAt(cpu, pageBase);
@@ -166,28 +201,87 @@ export class Translator {
     this.pending.set(rec, { cpu, rec, page, at, rip: pageBase + BigInt(at) });
   }
 
-  /** Translates what is waiting; called between chains. */
+  /** A record that is a region's entry, or is going to be. */
+  private isKnown(rec: number): boolean {
+    return this.originals.has(rec) || this.pending.has(rec) || this.making.has(rec);
+  }
+
+  /** Translates what is waiting, or has it translated and takes what is ready; called between chains. */
   flush(): void {
     const started = performance.now();
+    if (this.compiler) this.exchange(this.compiler);
+    else this.translate();
+    this.counters.ms += performance.now() - started;
+  }
+  private translate(): void {
+    const plans = this.planBatch(MAX_BATCH, Number.POSITIVE_INFINITY);
+    if (plans.length === 0) return;
+    const written = writeModule(plans);
+    // Where everything is translated at once, in tests, a mistake of the translator is not passed over.
+    if (written.error !== undefined && this.rest !== COUNTER_REST) throw written.error;
+    const module = written.bytes && new WebAssembly.Module(written.bytes);
+    this.made(plans, { ...written, module, size: written.bytes?.length ?? 0 });
+  }
+  private exchange(compiler: RegionCompiler): void {
+    for (let r = compiler.poll(); r; r = compiler.poll()) this.take(r);
+    if (compiler.failed) {
+      this.goOnHere();
+      return;
+    }
+    if (this.underway.size >= MAX_JOBS) return;
+    const plans = this.planBatch(MAX_BATCH, JOB_INSNS);
+    if (plans.length === 0) return;
+    const id = this.nextJob++;
+    this.underway.set(id, { plans, generation: this.generation, since: performance.now() });
+    compiler.post({ id, regions: plans.map((p) => this.packed(p)), wantsBytes: this.o.onModule !== undefined });
+  }
+  private packed(plan: Plan): ReturnType<typeof packRegion> {
+    return packRegion(plan, ({ at, insn }) => {
+      const host = plan.pages(pageOf(at)).host + (at & 0xfff);
+      return this.bytes.subarray(host, host + insn.length);
+    });
+  }
+  private take(result: JobResult): void {
+    const job = this.underway.get(result.id);
+    if (!job) return;
+    this.underway.delete(result.id);
+    this.counters.workerMs += result.ms;
+    if (job.generation === this.generation) this.made(job.plans, result);
+    else this.counters.late += job.plans.length;
+    this.counters.latencyMs += (performance.now() - job.since - this.counters.latencyMs) / (result.id + 1);
+  }
+  /** Without the compiler; what it had is planned again. */
+  private goOnHere(): void {
+    for (const { plans, generation } of this.underway.values()) {
+      if (generation === this.generation) for (const { entry } of plans) this.pending.set(entry.rec, entry);
+    }
+    this.underway.clear();
+    this.making.clear();
+    this.compiler = undefined;
+  }
+
+  /** Plans of what waits: of so many entries at the most, and none after so many instructions. */
+  private planBatch(maxEntries: number, maxInsns: number): Plan[] {
     const first = this.pending.values().next().value;
     // V8 fails near 16,000 modules; long before that most of them are cold.
     if (first && this.live >= this.limits.maxLiveModules) this.o.cache.dropAll(first.cpu);
-    const batch = [...this.pending.values()].slice(0, MAX_BATCH);
     const plans: Plan[] = [];
     const covered = new Set<number>();
-    for (const p of batch) {
+    let insns = 0;
+    for (const p of [...this.pending.values()].slice(0, maxEntries)) {
+      if (insns >= maxInsns) break;
       this.pending.delete(p.rec);
       // What another region of the batch contains is seldom jumped to from outside once that is there.
       if (covered.has(p.rec)) continue;
       const plan = this.plan(p);
       if (!plan) continue;
       plans.push(plan);
+      insns += plan.reached.insns.size;
       for (const b of plan.cfg.blocks.values()) if (b.insns[0]) covered.add(b.insns[0].rec);
     }
-    const m = this.newModule(plans);
-    const made = plans.filter((plan) => this.tryRegion(m, plan)).map((plan) => plan.entry);
-    if (made.length > 0) this.install(m, made);
-    this.counters.ms += performance.now() - started;
+    for (const { entry } of plans) this.making.add(entry.rec);
+    for (const plan of plans) this.continueBehind(plan);
+    return plans;
   }
 
   /** The graph of an entry; undefined when there is nothing to gain or the entry is gone. */
@@ -212,12 +306,17 @@ export class Translator {
         const page = pages(pageOf(at));
         return page !== undefined && this.u32(page.page + CODE_PAGE.ENTRY + (at & 0xfff) * 4) !== 0;
       },
-      canTranslate: (insn) => isTranslatable(insn, METHODS),
+      canTranslate,
     };
-    const cfg = buildCfg(p.at, code, this.limits);
-    if ((cfg.blocks.get(p.at)?.insns.length ?? 0) > 0) return { entry: p, cfg, pages };
-    this.counters.refused++;
-    return undefined;
+    const reached = reach(p.at, code, this.limits);
+    const cfg = cfgOf(reached, canTranslate);
+    if ((cfg.blocks.get(p.at)?.insns.length ?? 0) === 0) {
+      this.counters.refused++;
+      return undefined;
+    }
+    const name = `region_${p.rip.toString(16)}_${this.nextName++}`;
+    const pageNumbers = [...new Set([...reached.insns.keys()].map(pageOf))];
+    return { entry: p, name, mode, reached, cfg, pageNumbers, pages: (d) => pages(d)!, pageAt: pages };
   }
 
   /**
@@ -252,127 +351,97 @@ export class Translator {
     return this.view.getBigUint64(entry + ITLB.TAG, true) === tag ? this.u32(entry + ITLB.PAGE) : 0;
   }
 
-  /** A module that imports what the regions to be written call. */
-  private newModule(plans: readonly Plan[]): ModuleBuilder {
-    const m = new ModuleBuilder();
-    m.importFunction('runtime', 'ram_fill', RAM_FILL);
-    m.importFunction('runtime', 'recent_fill', RECENT_FILL);
-    m.importFunction('runtime', 'page_holds', PAGE_HOLDS);
-    const used = new Set<string>();
-    for (const { cfg } of plans)
-      for (const b of cfg.blocks.values())
-        for (const i of b.insns) for (const h of rowUse(i.insn.row, i.insn.mode.code === 64).helpers) used.add(h);
-    for (const name of used) {
-      const h = HELPER_BY_NAME.get(name)!;
-      const params = ['i32' as const, ...[...h.params].map((p) => WASM_TYPE[p as 'i'])];
-      m.importFunction('runtime', name, { params, results: h.result === '' ? [] : [WASM_TYPE[h.result as 'i']] });
-    }
-    for (const name of INTERPRETER_FUNCTIONS) {
-      if (name !== 'enter') m.importFunction('interpreter', name, functionType(name));
-    }
-    return m;
-  }
-
-  /**
-   * Writes a region. A mistake of the translator costs the guest speed, not its life: the place stays the
-   * interpreter's and is counted. Where everything is translated at once, in tests, it is thrown on.
-   */
-  private tryRegion(m: ModuleBuilder, plan: Plan): boolean {
-    const before = m.functionNames.length;
-    try {
-      return this.addRegion(m, plan);
-    } catch (error) {
-      if (this.rest !== COUNTER_REST) throw error;
-      while (m.functionNames.length > before) m.dropLast();
-      this.counters.failed++;
-      return false;
-    }
-  }
-
-  /** Writes a region; false when there is no room for its records. */
-  private addRegion(m: ModuleBuilder, plan: Plan): boolean {
-    const { entry: p, cfg } = plan;
-    const links: RegionLinks = {
-      join: (from, target) => this.o.cache.joinRecord(plan.pages(from)!.page, target - from * 4096),
-      joinHandler: SPECIAL.join,
-      pages: (d) => plan.pages(d)!,
-      exitTable: (exits) => this.writeExits(p.page, exits),
-    };
-    const name = `region_${p.rip.toString(16)}_${this.counters.regions}`;
-    if (!new RegionWriter(m, name, cfg, links).write()) {
-      m.dropLast();
-      return false;
-    }
-    this.counters.regions++;
-    let insns = 0;
-    for (const b of cfg.blocks.values()) insns += b.insns.length;
-    this.counters.insns += insns;
-    this.continueBehind(plan);
-    this.o.onRegion?.(p.rip, cfg);
-    return true;
+  /** Is the code that was planned still there, and its entry the entry of its place? */
+  private isAsPlanned({ entry: p, pageNumbers, pages }: Plan): boolean {
+    if (this.originals.has(p.rec) || this.u32(p.page + CODE_PAGE.ENTRY + p.at * 4) !== p.rec) return false;
+    return pageNumbers.every((d) => this.u32(pages(d).page + CODE_PAGE.DROPS) === pages(d).drops);
   }
 
   /** Puts a region's exits where it finds them; 0 when there is no room. */
-  private writeExits(page: number, exits: readonly RegionExit[]): number {
-    const bytes = exits.length * REGION_EXIT.SIZE;
-    const start = this.o.cache.roomFor(page, Math.ceil(bytes / REC.SIZE));
-    if (start === 0 || exits.some((e) => e.rec === 0)) return 0;
-    exits.forEach((e, i) => {
-      const at = start + i * REGION_EXIT.SIZE;
+  private writeExits(plan: Plan, exits: Int32Array): number {
+    const count = countExits(exits);
+    const start = this.o.cache.roomFor(plan.entry.page, Math.ceil((count * REGION_EXIT.SIZE) / REC.SIZE));
+    if (start === 0) return 0;
+    for (let n = 0; n < count; n++) {
+      const e = unpackExit(exits, n);
+      const rec = e.rec !== 0 ? e.rec : this.o.cache.joinRecord(plan.pages(e.page).page, e.target - e.page * 4096);
+      if (rec === 0) return 0;
+      const at = start + n * REGION_EXIT.SIZE;
       this.view.setUint32(at + REGION_EXIT.HANDLER, e.handler, true);
-      this.view.setUint32(at + REGION_EXIT.REC, e.rec, true);
+      this.view.setUint32(at + REGION_EXIT.REC, rec, true);
       this.view.setInt32(at + REGION_EXIT.BACK, e.back, true);
       this.view.setInt32(at + REGION_EXIT.PAGE, e.page * 4096, true);
-    });
+    }
     return start;
   }
 
   /** What comes behind an instruction that a hot region leaves to the interpreter is hot too. */
-  private continueBehind({ entry: p, cfg, pages }: Plan): void {
+  private continueBehind({ entry: p, cfg, pageAt }: Plan): void {
     for (const { end } of cfg.blocks.values()) {
       if (end.kind !== 'interpret') continue;
       const { insn } = end.insn;
       if (rowUse(insn.row, insn.mode.code === 64).methods.has('transfer')) continue;
       const at = end.insn.at + insn.length;
-      const page = pages(pageOf(at));
+      const page = pageAt(pageOf(at));
       const rec = page ? this.o.cache.recordAt(p.cpu, page.page, page.host, at & 0xfff) : 0;
-      if (!page || rec === 0 || this.originals.has(rec)) continue;
+      if (!page || rec === 0 || this.isKnown(rec)) continue;
       const rip = p.rip + BigInt(at - p.at);
       this.pending.set(rec, { cpu: p.cpu, rec, page: page.page, at: at & 0xfff, rip });
     }
   }
 
-  private install(m: ModuleBuilder, made: readonly Pending[]): void {
-    const { table } = this.o;
-    const base = this.nextSlot;
-    if (base + made.length > table.length) table.grow(Math.max(made.length, TABLE_STEP));
-    this.nextSlot += made.length;
-    this.live++;
-    m.element(base, m.functionNames);
-    const bytes = m.build({ maximumPages: 65536, shared: false, tableSize: 0 });
-    this.o.onModule?.(bytes);
-    const module = new WebAssembly.Module(bytes);
-    new WebAssembly.Instance(module, {
-      env: { memory: this.o.memory, table },
-      runtime: this.o.runtime as WebAssembly.ModuleImports,
-      interpreter: this.o.interpreter as WebAssembly.ModuleImports,
+  /** Plans were written: their regions take their places. */
+  private made(plans: readonly Plan[], made: MadeModule): void {
+    for (const { entry } of plans) this.making.delete(entry.rec);
+    this.counters.failed += made.exits.filter((e) => e === undefined).length;
+    const tables = plans.map((plan, i) => {
+      const exits = made.exits[i];
+      if (!exits) return 0;
+      if (this.isAsPlanned(plan)) return this.writeExits(plan, exits);
+      this.counters.late++;
+      return 0;
     });
-    this.counters.modules++;
-    this.counters.bytes += bytes.length;
-    made.forEach((p, i) => {
-      // Making room for records may have dropped the page meanwhile.
-      if (this.u32(p.page + CODE_PAGE.ENTRY + p.at * 4) !== p.rec) return;
-      this.originals.set(p.rec, this.u32(p.rec + REC.HANDLER));
-      this.view.setUint32(p.rec + REC.HANDLER, base + i, true);
+    if (!made.module || tables.every((at) => at === 0)) return;
+    let slot = this.instantiate(made.module, made.exits, tables);
+    plans.forEach((plan, i) => {
+      if (!made.exits[i]) return;
+      const place = slot++;
+      // A function without exits is in the table and nobody goes there.
+      if (tables[i] === 0) return;
+      const { rec, rip } = plan.entry;
+      this.originals.set(rec, this.u32(rec + REC.HANDLER));
+      this.view.setUint32(rec + REC.HANDLER, place, true);
+      this.counters.regions++;
+      for (const b of plan.cfg.blocks.values()) this.counters.insns += b.insns.length;
+      this.o.onRegion?.(rip, plan.cfg);
     });
+    this.counters.bytes += made.size;
+    if (made.bytes) this.o.onModule?.(made.bytes);
   }
-}
 
-function functionType(name: string): FuncType {
-  if (name === 'yield_at') return { params: ['i32', 'i32'], results: [] };
-  if (name === 'goto') return { params: ['i32', 'i64'], results: [] };
-  if (name === 'explicit' || name === 'goto_events') return { params: ['i32'], results: [] };
-  if (name.startsWith('mulh')) return I64_OF_I64S(2);
-  if (name === 'udiv128') return I64_OF_I64S(3);
-  return FLAG_FUNCTION;
+  /** Puts a module's functions into the table. @returns the place of the first */
+  private instantiate(
+    module: WebAssembly.Module,
+    exits: readonly (Int32Array | undefined)[],
+    tables: readonly number[],
+  ): number {
+    const { table, memory, runtime, interpreter } = this.o;
+    const first = this.nextSlot;
+    const count = exits.filter((e) => e !== undefined).length;
+    if (first + count > table.length) table.grow(Math.max(count, TABLE_STEP));
+    this.nextSlot += count;
+    this.live++;
+    this.counters.modules++;
+    const link: Record<string, number> = { table: first };
+    tables.forEach((at, i) => {
+      link[`exits${i}`] = at;
+    });
+    new WebAssembly.Instance(module, {
+      env: { memory, table },
+      [LINK]: link,
+      runtime: runtime as WebAssembly.ModuleImports,
+      interpreter: interpreter as WebAssembly.ModuleImports,
+    });
+    return first;
+  }
 }

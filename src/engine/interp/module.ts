@@ -394,8 +394,8 @@ export function buildInterpreter(
       names.push(name);
     }
   });
-  for (const [name, index] of Object.entries(SPECIAL)) m.element(index, [name]);
-  m.element(FIRST_HANDLER, names);
+  for (const [name, index] of Object.entries(SPECIAL)) m.element(x.i32Const(index), [name]);
+  m.element(x.i32Const(FIRST_HANDLER), names);
   const tableSize = FIRST_HANDLER + names.length;
   return { bytes: m.build({ ...memory, tableSize }), handlers, tableSize };
 }

@@ -63,6 +63,7 @@ export interface SoftVcpuOptions {
   /** Sizes of regions and of what is kept of them, for tests. */
   readonly translatorLimits?: Partial<TranslatorLimits> | undefined;
   /** The translator's (bt/translator.ts). */
+  readonly compiler?: TranslatorOptions['compiler'];
   readonly onRegion?: TranslatorOptions['onRegion'];
   readonly onModule?: TranslatorOptions['onModule'];
   readonly onTrace?: ((rip: bigint, insns: readonly Insn[]) => void) | undefined;
@@ -137,6 +138,7 @@ export class SoftVcpu {
         runtime: exports,
         interpreter: interpreter.exports,
         limits: o.translatorLimits,
+        compiler: o.compiler,
         onRegion: o.onRegion,
         onModule: o.onModule,
       });
