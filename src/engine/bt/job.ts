@@ -7,26 +7,18 @@ import type { CodeMode } from '../../isa/insn.ts';
 import { cfgOf, type Reached, type RegionInsn } from './cfg.ts';
 import { canTranslate, type RegionPlan, writeModule } from './compile.ts';
 
-/** One region. */
-interface RegionJob {
-  readonly name: string;
-  readonly entry: number;
-  readonly mode: CodeMode;
-  readonly leaders: Int32Array;
-  /** By instruction: see INSN. */
-  readonly insns: Int32Array;
-  /** The instructions' bytes, one behind the other. */
-  readonly code: Uint8Array;
-  /** By page: see PAGE. */
-  readonly pages: Int32Array;
-}
-const INSN = { AT: 0, LENGTH: 1, REC: 2, HANDLER: 3, COUNT: 4, SIZE: 5 } as const;
-const PAGE = { NUMBER: 0, PAGE: 1, DROPS: 2, SIZE: 3 } as const;
-
-/** What the vCPU's thread posts. */
+/** What the vCPU's thread posts. In few pieces: each costs something to copy to another thread. */
 export interface Job {
   readonly id: number;
-  readonly regions: readonly RegionJob[];
+  /** The regions' names. */
+  readonly names: readonly string[];
+  /**
+   * By region: position of the entry, sizes of code and stack, how many instructions, block starts and pages there are;
+   * the instructions (position, length, record, handler, COUNT), the starts, the pages (number, code page, drops).
+   */
+  readonly numbers: Int32Array;
+  /** The instructions' bytes, one behind the other. */
+  readonly code: Uint8Array;
   /** The module's bytes are wanted back, too. */
   readonly wantsBytes: boolean;
 }
@@ -64,64 +56,67 @@ export interface PackablePlan extends RegionPlan {
   readonly pageNumbers: readonly number[];
 }
 
-/** @param bytesOf the bytes of an instruction */
-export function packRegion(plan: PackablePlan, bytesOf: (i: RegionInsn) => Uint8Array): RegionJob {
-  const { reached } = plan;
-  const all = [...reached.insns.values()];
-  const code = new Uint8Array(all.reduce((n, { insn }) => n + insn.length, 0));
-  const insns = new Int32Array(all.length * INSN.SIZE);
+/** @param bytesOf the bytes of an instruction of a plan */
+export function packJob<P extends PackablePlan>(
+  id: number,
+  plans: readonly P[],
+  bytesOf: (plan: P, i: RegionInsn) => Uint8Array,
+  wantsBytes: boolean,
+): Job {
+  const numbers: number[] = [];
+  let size = 0;
+  for (const { reached, mode, pageNumbers, pages } of plans) {
+    const { entry, insns, leaders } = reached;
+    numbers.push(entry, mode.code, mode.stack, insns.size, leaders.size, pageNumbers.length);
+    for (const { at, insn, rec, handler, count } of insns.values()) {
+      numbers.push(at, insn.length, rec, handler, count);
+      size += insn.length;
+    }
+    numbers.push(...leaders);
+    for (const d of pageNumbers) numbers.push(d, pages(d).page, pages(d).drops);
+  }
+  const code = new Uint8Array(size);
   let end = 0;
-  all.forEach((i, n) => {
-    const { at, insn, rec, handler, count } = i;
-    insns.set([at, insn.length, rec, handler, count], n * INSN.SIZE);
-    code.set(bytesOf(i), end);
-    end += insn.length;
-  });
-  const pages = plan.pageNumbers.flatMap((d) => [d, plan.pages(d).page, plan.pages(d).drops]);
-  return {
-    name: plan.name,
-    entry: reached.entry,
-    mode: plan.mode,
-    leaders: Int32Array.from(reached.leaders),
-    insns,
-    code,
-    pages: Int32Array.from(pages),
-  };
+  for (const plan of plans) {
+    for (const i of plan.reached.insns.values()) {
+      code.set(bytesOf(plan, i), end);
+      end += i.insn.length;
+    }
+  }
+  return { id, names: plans.map((p) => p.name), numbers: Int32Array.from(numbers), code, wantsBytes };
 }
 
-/** @throws Error for bytes that are not the instruction that was packed */
-function unpackRegion(job: RegionJob, decoder: Decoder): RegionPlan {
-  const insns = new Map<number, RegionInsn>();
-  for (let n = 0, from = 0; n < job.insns.length; n += INSN.SIZE) {
-    const field = (f: number): number => job.insns[n + f]!;
-    const to = from + field(INSN.LENGTH);
-    const insn = decoder.decode(job.code, from, to, job.mode);
-    if ('failure' in insn || insn.length !== to - from) throw new Error('a job with other instructions');
-    const at = field(INSN.AT);
-    insns.set(at, {
-      insn,
-      at,
-      rec: field(INSN.REC) >>> 0,
-      handler: field(INSN.HANDLER),
-      count: field(INSN.COUNT),
-    });
-    from = to;
-  }
-  const pages = new Map<number, { page: number; drops: number }>();
-  for (let n = 0; n < job.pages.length; n += PAGE.SIZE) {
-    const [d, page, drops] = job.pages.subarray(n, n + PAGE.SIZE);
-    pages.set(d!, { page: page! >>> 0, drops: drops! >>> 0 });
-  }
-  const reached = { entry: job.entry, insns, leaders: new Set(job.leaders) };
-  return { name: job.name, cfg: cfgOf(reached, canTranslate), pages: (d) => pages.get(d)! };
+/** @throws Error for bytes that are not the instructions that were packed */
+function unpackJob(job: Job, decoder: Decoder): RegionPlan[] {
+  let n = 0;
+  let end = 0;
+  const next = (): number => job.numbers[n++]!;
+  const address = (): number => next() >>> 0;
+  const instruction = (mode: CodeMode): RegionInsn => {
+    const [at, length] = [next(), next()];
+    const insn = decoder.decode(job.code, end, end + length, mode);
+    if ('failure' in insn || insn.length !== length) throw new Error('a job with other instructions');
+    end += length;
+    return { insn, at, rec: address(), handler: next(), count: next() };
+  };
+  const times = <T>(count: number, item: () => T): T[] => Array.from({ length: count }, item);
+  return job.names.map((name) => {
+    const entry = next();
+    const mode = { code: next(), stack: next() } as CodeMode;
+    const [insnCount, leaderCount, pageCount] = [next(), next(), next()];
+    const insns = new Map(times(insnCount, () => instruction(mode)).map((i) => [i.at, i]));
+    const leaders = new Set(times(leaderCount, next));
+    const pages = new Map(times(pageCount, () => [next(), { page: address(), drops: address() }]));
+    return { name, cfg: cfgOf({ entry, insns, leaders }, canTranslate), pages: (d) => pages.get(d)! };
+  });
 }
 
 /** Carries out a job. `decoder` must be of the same rows as that of the vCPU. Does not throw. */
 export function carryOut(job: Job, decoder: Decoder): JobResult {
   const started = performance.now();
-  const none = { id: job.id, module: undefined, exits: job.regions.map(() => undefined), size: 0, bytes: undefined };
+  const none = { id: job.id, module: undefined, exits: job.names.map(() => undefined), size: 0, bytes: undefined };
   try {
-    const { bytes, exits } = writeModule(job.regions.map((r) => unpackRegion(r, decoder)));
+    const { bytes, exits } = writeModule(unpackJob(job, decoder));
     const module = bytes && new WebAssembly.Module(bytes);
     return {
       id: job.id,

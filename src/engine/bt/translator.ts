@@ -4,21 +4,12 @@
  */
 
 import type { Decoder } from '../../isa/decoder.ts';
-import { CODE_PAGE, CPU, HOT, ITLB, REC, REGION_EXIT } from '../../isa/layout.ts';
+import { CODE_PAGE, CPU, HOT, REC, REGION_EXIT } from '../../isa/layout.ts';
 import type { DecodeCache } from '../decode-cache.ts';
-import { codeModeOf } from '../state.ts';
-import {
-  type Cfg,
-  type CodeSource,
-  cfgOf,
-  pageOf,
-  REGION_LIMITS,
-  type RegionInsn,
-  type RegionLimits,
-  reach,
-} from './cfg.ts';
-import { canTranslate, countExits, LINK, unpackExit, writeModule } from './compile.ts';
-import { type JobResult, type PackablePlan, packRegion, type RegionCompiler } from './job.ts';
+import { type Cfg, pageOf, REGION_LIMITS, type RegionLimits } from './cfg.ts';
+import { countExits, LINK, unpackExit, writeModule } from './compile.ts';
+import { type JobResult, packJob, type RegionCompiler } from './job.ts';
+import { type Entry, type Plan, Planner } from './planner.ts';
 import { rowUse } from './rowuse.ts';
 
 /** Jumps to a record before it is translated, as its counter begins. */
@@ -29,8 +20,6 @@ const EAGER_THRESHOLD = 16;
 /** Modules after which everything is dropped and translated anew when it is hot again. */
 const MAX_LIVE_MODULES = 4000;
 const TABLE_STEP = 1024;
-/** Pages of a region at the most. */
-const MAX_PAGES = 16;
 /** Regions that go into one module at the most. */
 const MAX_BATCH = 32;
 /**
@@ -80,30 +69,6 @@ export interface TranslatorCounters {
   failed: number;
 }
 
-interface Pending {
-  readonly cpu: number;
-  readonly rec: number;
-  readonly page: number;
-  readonly at: number;
-  readonly rip: bigint;
-}
-
-/** A page that a region runs through. */
-interface PlannedPage {
-  /** Its code page, and how often that had been dropped. */
-  readonly page: number;
-  readonly drops: number;
-  /** Address of the frame. */
-  readonly host: number;
-}
-
-interface Plan extends PackablePlan {
-  readonly entry: Pending;
-  pages(d: number): PlannedPage;
-  /** By number from the entry's page; undefined where nothing is known. */
-  pageAt(d: number): PlannedPage | undefined;
-}
-
 /** What is installed: see JobResult. */
 type MadeModule = Pick<JobResult, 'module' | 'exits' | 'size' | 'bytes'>;
 
@@ -130,20 +95,19 @@ export class Translator {
   private readonly o: TranslatorOptions;
   private readonly limits: TranslatorLimits;
   private readonly view: DataView;
-  private readonly bytes: Uint8Array;
+  private readonly planner: Planner;
   /** Places in the table behind the interpreter's handlers, used up to `nextSlot`. */
   private readonly firstSlot: number;
   private nextSlot: number;
   /** Modules that the table keeps alive. */
   private live = 0;
   private rest = COUNTER_REST;
-  private pending = new Map<number, Pending>();
+  private pending = new Map<number, Entry>();
   /** Entries' records of regions that are being made. */
   private readonly making = new Set<number>();
   private compiler: RegionCompiler | undefined;
   private readonly underway = new Map<number, Underway>();
   private nextJob = 0;
-  private nextName = 0;
   /** Counts how often everything was forgotten: a plan of another generation is worth nothing. */
   private generation = 0;
   /** The interpreter's handler of records that a region stands in for. */
@@ -153,7 +117,8 @@ export class Translator {
     this.o = options;
     this.limits = { ...LIMITS, ...options.limits };
     this.view = new DataView(options.memory.buffer);
-    this.bytes = new Uint8Array(options.memory.buffer);
+    const original = (rec: number): number | undefined => this.originals.get(rec);
+    this.planner = new Planner({ ...options, limits: this.limits, original });
     this.firstSlot = options.table.length;
     this.nextSlot = this.firstSlot;
     this.compiler = options.compiler;
@@ -167,6 +132,7 @@ export class Translator {
   /** Forgets everything about records: they are being dropped. Modules go with their functions' places in the table. */
   forget(): void {
     this.generation++;
+    this.planner.forget();
     this.pending.clear();
     this.making.clear();
     this.originals.clear();
@@ -195,7 +161,7 @@ export class Translator {
     if (this.isKnown(rec)) return;
     const at = this.view.getUint16(rec + REC.OFFSET, true);
     const pageBase = this.view.getBigUint64(cpu + CPU.page_base!, true);
-    const page = this.codePageAt(cpu, pageBase);
+    const page = this.planner.codePageAt(cpu, pageBase);
     if (page === 0) return;
     if (this.u32(page + CODE_PAGE.ENTRY + at * 4) !== rec) return;
     this.pending.set(rec, { cpu, rec, page, at, rip: pageBase + BigInt(at) });
@@ -233,13 +199,8 @@ export class Translator {
     if (plans.length === 0) return;
     const id = this.nextJob++;
     this.underway.set(id, { plans, generation: this.generation, since: performance.now() });
-    compiler.post({ id, regions: plans.map((p) => this.packed(p)), wantsBytes: this.o.onModule !== undefined });
-  }
-  private packed(plan: Plan): ReturnType<typeof packRegion> {
-    return packRegion(plan, ({ at, insn }) => {
-      const host = plan.pages(pageOf(at)).host + (at & 0xfff);
-      return this.bytes.subarray(host, host + insn.length);
-    });
+    const wantsBytes = this.o.onModule !== undefined;
+    compiler.post(packJob(id, plans, (plan, i) => this.planner.bytesOf(plan, i), wantsBytes));
   }
   private take(result: JobResult): void {
     const job = this.underway.get(result.id);
@@ -273,8 +234,12 @@ export class Translator {
       this.pending.delete(p.rec);
       // What another region of the batch contains is seldom jumped to from outside once that is there.
       if (covered.has(p.rec)) continue;
-      const plan = this.plan(p);
+      const plan = this.planner.plan(p);
       if (!plan) continue;
+      if (!plan.cfg.blocks.get(p.at)?.insns.length) {
+        this.counters.refused++;
+        continue;
+      }
       plans.push(plan);
       insns += plan.reached.insns.size;
       for (const b of plan.cfg.blocks.values()) if (b.insns[0]) covered.add(b.insns[0].rec);
@@ -282,79 +247,6 @@ export class Translator {
     for (const { entry } of plans) this.making.add(entry.rec);
     for (const plan of plans) this.continueBehind(plan);
     return plans;
-  }
-
-  /** The graph of an entry; undefined when there is nothing to gain or the entry is gone. */
-  private plan(p: Pending): Plan | undefined {
-    const pages = this.pagesAround(p);
-    if (!pages || this.u32(p.page + CODE_PAGE.ENTRY + p.at * 4) !== p.rec) return undefined;
-    const mode = codeModeOf(this.u32(p.page + CODE_PAGE.MODE));
-    const insnAt = (at: number): RegionInsn | undefined => {
-      const page = pages(pageOf(at));
-      if (!page) return undefined;
-      const within = at & 0xfff;
-      const insn = this.o.decoder.decode(this.bytes, page.host + within, page.host + 4096, mode);
-      if ('failure' in insn) return undefined;
-      const rec = this.o.cache.recordAt(p.cpu, page.page, page.host, within);
-      if (rec === 0) return undefined;
-      const handler = this.originals.get(rec) ?? this.u32(rec + REC.HANDLER);
-      return { insn, at, rec, handler, count: this.view.getUint16(rec + REC.COUNT, true) };
-    };
-    const code: CodeSource = {
-      insnAt,
-      wasReached: (at) => {
-        const page = pages(pageOf(at));
-        return page !== undefined && this.u32(page.page + CODE_PAGE.ENTRY + (at & 0xfff) * 4) !== 0;
-      },
-      canTranslate,
-    };
-    const reached = reach(p.at, code, this.limits);
-    const cfg = cfgOf(reached, canTranslate);
-    if ((cfg.blocks.get(p.at)?.insns.length ?? 0) === 0) {
-      this.counters.refused++;
-      return undefined;
-    }
-    const name = `region_${p.rip.toString(16)}_${this.nextName++}`;
-    const pageNumbers = [...new Set([...reached.insns.keys()].map(pageOf))];
-    return { entry: p, name, mode, reached, cfg, pageNumbers, pages: (d) => pages(d)!, pageAt: pages };
-  }
-
-  /**
-   * The pages around an entry, by number from its own: those that the instruction TLB knows, if the entry is mapped as
-   * it was when it was noted. That is only a good guess: a region asks again before it enters another page.
-   */
-  private pagesAround(p: Pending): ((d: number) => PlannedPage | undefined) | undefined {
-    const known = new Map<number, PlannedPage | undefined>();
-    const planned = (page: number): PlannedPage | undefined => {
-      const host = this.o.cache.frameAddress(p.cpu, this.u32(page + CODE_PAGE.FRAME));
-      return host === undefined ? undefined : { page, host, drops: this.u32(page + CODE_PAGE.DROPS) };
-    };
-    const own = planned(p.page);
-    if (!own) return undefined;
-    known.set(0, own);
-    const base = p.rip - BigInt(p.at);
-    const isMapped = this.codePageAt(p.cpu, base) === p.page;
-    return (d) => {
-      if (known.has(d)) return known.get(d);
-      const page = isMapped && known.size < MAX_PAGES ? this.codePageAt(p.cpu, base + BigInt(d) * 4096n) : 0;
-      const found = page === 0 ? undefined : planned(page);
-      if (found || known.size < MAX_PAGES) known.set(d, found);
-      return found;
-    };
-  }
-  /** The code page that the instruction TLB has for the page that starts at `rip`, or 0. */
-  private codePageAt(cpu: number, rip: bigint): number {
-    const mask = this.view.getBigUint64(cpu + CPU.code_mask!, true);
-    const linear = BigInt.asUintN(64, rip + this.view.getBigUint64(cpu + CPU.code_base!, true)) & mask;
-    const entry = cpu + ITLB.OFFSET + Number((linear >> 12n) & BigInt(ITLB.ENTRIES - 1)) * ITLB.ENTRY_SIZE;
-    const tag = (linear & ~0xfffn) | BigInt(this.u32(cpu + CPU.itlb_ctx!));
-    return this.view.getBigUint64(entry + ITLB.TAG, true) === tag ? this.u32(entry + ITLB.PAGE) : 0;
-  }
-
-  /** Is the code that was planned still there, and its entry the entry of its place? */
-  private isAsPlanned({ entry: p, pageNumbers, pages }: Plan): boolean {
-    if (this.originals.has(p.rec) || this.u32(p.page + CODE_PAGE.ENTRY + p.at * 4) !== p.rec) return false;
-    return pageNumbers.every((d) => this.u32(pages(d).page + CODE_PAGE.DROPS) === pages(d).drops);
   }
 
   /** Puts a region's exits where it finds them; 0 when there is no room. */
@@ -397,7 +289,7 @@ export class Translator {
     const tables = plans.map((plan, i) => {
       const exits = made.exits[i];
       if (!exits) return 0;
-      if (this.isAsPlanned(plan)) return this.writeExits(plan, exits);
+      if (!this.originals.has(plan.entry.rec) && this.planner.holds(plan)) return this.writeExits(plan, exits);
       this.counters.late++;
       return 0;
     });
