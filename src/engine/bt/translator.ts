@@ -192,6 +192,7 @@ export class Translator {
     for (let r = compiler.poll(); r; r = compiler.poll()) this.take(r);
     if (compiler.failed) {
       this.goOnHere();
+      this.translate();
       return;
     }
     if (this.underway.size >= MAX_JOBS) return;
