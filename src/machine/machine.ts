@@ -87,7 +87,9 @@ export type Outcome =
   | { readonly kind: 'poweroff' }
   | { readonly kind: 'reset' }
   | { readonly kind: 'triple-fault' }
+  /** The guest wrote `value` to the debug-exit port. */
   | { readonly kind: 'debug-exit'; readonly value: number }
+  /** The signal was aborted; the machine can be run on. */
   | { readonly kind: 'stopped' }
   | { readonly kind: 'error'; readonly message: string };
 

@@ -10,11 +10,9 @@ import {
   desc_lo,
   descriptor_or,
   dpl_of,
-  is_code,
   is_conforming,
   is_local,
   is_null,
-  is_segment,
   present,
   read_descriptor,
   SELECTOR_MASK,
@@ -61,7 +59,7 @@ import {
 } from './stack';
 import { cpl, gpr, RSP, raise, seg_limit, seg_sel, set_null_segment, set_sp, stack_mask, v86_mode } from './state';
 import { SWITCH_INTERRUPT, switch_task, task_is_32 } from './tasks';
-import { check_target, finish_transfer, load_code, load_stack } from './transfer';
+import { check_idt_gate, check_target, fetch_gate_code, finish_transfer, load_code, load_stack } from './transfer';
 
 /** Real mode: through the vector table at the IDT's base. No error codes. */
 export function deliver_real(cpu: u32, vector: u32, flags: u32, rip: u64): u32 {
@@ -106,9 +104,7 @@ export function deliver_protected(
   const type = type_of(hi);
   const known =
     type == TYPE_TASK_GATE || type == TYPE_INT16 || type == TYPE_TRAP16 || type == TYPE_INT32 || type == TYPE_TRAP32;
-  if (is_segment(hi) || !known) return raise(cpu, EXC_GP, gate_error);
-  if (software && dpl_of(hi) < cpl(cpu)) return raise(cpu, EXC_GP, gate_error);
-  if (!present(hi)) return raise(cpu, EXC_NP, gate_error);
+  if (check_idt_gate(cpu, hi, known, software, gate_error)) return 1;
   if (type == TYPE_TASK_GATE) return through_task_gate(cpu, lo >> 16, ext, has_error, error, flags, rip);
   return through_gate(cpu, lo, hi, ext, has_error, error, flags, rip);
 }
@@ -125,9 +121,7 @@ function through_task_gate(cpu: u32, sel: u32, ext: u32, has_error: u32, error: 
 /** Reads and checks the handler's code segment into the desc_* globals (SDM vol.2 INT). */
 function check_handler(cpu: u32, sel: u32, ext: u32): u32 {
   const error = (sel & SELECTOR_MASK) | ext;
-  if (is_null(sel)) return raise(cpu, EXC_GP, ext);
-  if (descriptor_or(cpu, read_descriptor(cpu, sel), EXC_GP, sel, ext)) return 1;
-  if (!is_code(desc_hi) || dpl_of(desc_hi) > cpl(cpu)) return raise(cpu, EXC_GP, error);
+  if (fetch_gate_code(cpu, sel, ext)) return 1;
   if (!present(desc_hi)) return raise(cpu, EXC_NP, error);
   // From virtual-8086 mode only a nonconforming segment of level 0 will do.
   if (v86_mode(cpu) && (is_conforming(desc_hi) || dpl_of(desc_hi) != 0)) return raise(cpu, EXC_GP, error);

@@ -8,16 +8,11 @@ import {
   desc_at,
   desc_hi,
   desc_lo,
-  descriptor_or,
   dpl_of,
   is_big,
-  is_code,
   is_code64,
   is_conforming,
-  is_null,
-  is_segment,
   present,
-  read_descriptor,
   SELECTOR_MASK,
   set_accessed,
   TYPE_INT32,
@@ -44,7 +39,7 @@ import {
 import { MEM_STACK, mem_commit, mem_write_in, sys_read } from './mmu';
 import { inner_sp, stack_context, tss_stack64 } from './stack';
 import { cpl, gpr, RSP, raise, seg_sel, set_gpr, set_null_segment } from './state';
-import { check_target, finish_transfer, load_code } from './transfer';
+import { check_idt_gate, check_target, fetch_gate_code, finish_transfer, load_code } from './transfer';
 
 /** Offset of RSP0 and IST1 in the 64-bit TSS (SDM vol.3 figure 7-11). */
 const TSS_RSP0: u32 = 4;
@@ -68,10 +63,8 @@ export function deliver_long(
   const lo = load<u32>(gate);
   const hi = load<u32>(gate + 4);
   const target = ((<u64>load<u32>(gate + 8)) << 32) | (hi & 0xffff0000) | (lo & 0xffff);
-  if (is_segment(hi) || (type_of(hi) != TYPE_INT32 && type_of(hi) != TYPE_TRAP32))
-    return raise(cpu, EXC_GP, gate_error);
-  if (software && dpl_of(hi) < cpl(cpu)) return raise(cpu, EXC_GP, gate_error);
-  if (!present(hi)) return raise(cpu, EXC_NP, gate_error);
+  const known = type_of(hi) == TYPE_INT32 || type_of(hi) == TYPE_TRAP32;
+  if (check_idt_gate(cpu, hi, known, software, gate_error)) return 1;
 
   const sel = lo >> 16;
   if (check_handler(cpu, sel, ext)) return 1;
@@ -105,9 +98,7 @@ export function deliver_long(
 /** Reads and checks the handler's code segment into the desc_* globals: 64-bit code that CPL may enter. */
 function check_handler(cpu: u32, sel: u32, ext: u32): u32 {
   const error = (sel & SELECTOR_MASK) | ext;
-  if (is_null(sel)) return raise(cpu, EXC_GP, ext);
-  if (descriptor_or(cpu, read_descriptor(cpu, sel), EXC_GP, sel, ext)) return 1;
-  if (!is_code(desc_hi) || dpl_of(desc_hi) > cpl(cpu)) return raise(cpu, EXC_GP, error);
+  if (fetch_gate_code(cpu, sel, ext)) return 1;
   if (!is_code64(desc_hi) || is_big(desc_hi)) return raise(cpu, EXC_GP, error);
   return present(desc_hi) ? 0 : raise(cpu, EXC_NP, error);
 }

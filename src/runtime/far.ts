@@ -57,7 +57,15 @@ import {
   stack_mask,
 } from './state';
 import { is_tss, SWITCH_CALL, SWITCH_JUMP, switch_task } from './tasks';
-import { check_code_size, check_return_code, check_target, finish_transfer, load_code, load_stack } from './transfer';
+import {
+  check_code_size,
+  check_target,
+  fetch_gate_code,
+  fetch_return_code,
+  finish_transfer,
+  load_code,
+  load_stack,
+} from './transfer';
 
 /** Checks desc_hi as the code segment of a direct JMP or CALL. 1: #GP or #NP. */
 function check_direct(cpu: u32, sel: u32): u32 {
@@ -175,10 +183,8 @@ function call_gate(cpu: u32, reason: u32, next: u64): u32 {
   let offset: u64 = desc_lo & 0xffff;
   if (wide) offset |= (gate_hi & 0xffff0000) | desc_high_base;
   const error = sel & SELECTOR_MASK;
-  if (is_null(sel)) return raise(cpu, EXC_GP, 0);
-  if (fetch_descriptor(cpu, sel)) return 1;
+  if (fetch_gate_code(cpu, sel, 0)) return 1;
   const dpl = dpl_of(desc_hi);
-  if (!is_code(desc_hi) || dpl > cpl(cpu)) return raise(cpu, EXC_GP, error);
   if (reason == SWITCH_JUMP && !is_conforming(desc_hi) && dpl != cpl(cpu)) return raise(cpu, EXC_GP, error);
   if (long_mode(cpu) && (!is_code64(desc_hi) || is_big(desc_hi))) return raise(cpu, EXC_GP, error);
   if (!present(desc_hi)) return raise(cpu, EXC_NP, error);
@@ -225,11 +231,8 @@ export function far_return(cpu: u32, size: u32, release: u32): u32 {
     set_sp(cpu, mask, after & mask);
     return 0;
   }
-  if (is_null(sel)) return raise(cpu, EXC_GP, 0);
-  if (fetch_descriptor(cpu, sel)) return 1;
+  if (fetch_return_code(cpu, sel)) return 1;
   const level = sel & 3;
-  if (level < cpl(cpu)) return raise(cpu, EXC_GP, sel & SELECTOR_MASK);
-  if (check_return_code(cpu, sel)) return 1;
   const lo = desc_lo;
   const hi = desc_hi;
   const at = desc_at;

@@ -5,7 +5,6 @@ import {
   desc_hi,
   desc_lo,
   descriptor_or,
-  fetch_descriptor,
   is_local,
   is_null,
   read_descriptor,
@@ -55,7 +54,7 @@ import {
   v86_mode,
 } from './state';
 import { SWITCH_IRET, switch_task, task_link } from './tasks';
-import { check_return_code, check_target, finish_transfer, load_code } from './transfer';
+import { check_target, fetch_return_code, finish_transfer, load_code } from './transfer';
 
 /** CF PF AF ZF SF TF DF OF NT: what any IRET or POPF may change. */
 export const FLAGS_ANY: u32 = 0x4dd5;
@@ -144,11 +143,8 @@ function return_protected(cpu: u32, bytes: u32): u32 {
   const flags = <u32>peek(cpu, bytes * 2, bytes);
   if (pop_fault) return 1;
   if (bytes == 4 && flags & EFLAGS_VM && cpl(cpu) == 0 && !long_mode(cpu)) return return_v86(cpu, rip, sel, flags);
-  if (is_null(sel)) return raise(cpu, EXC_GP, 0);
-  if (fetch_descriptor(cpu, sel)) return 1;
+  if (fetch_return_code(cpu, sel)) return 1;
   const level = sel & 3;
-  if (level < cpl(cpu)) return raise(cpu, EXC_GP, sel & SELECTOR_MASK);
-  if (check_return_code(cpu, sel)) return 1;
   const lo = desc_lo;
   const hi = desc_hi;
   const at = desc_at;

@@ -1,5 +1,6 @@
 // What the run command needs of a machine. The machine layer provides it; tests provide stand-ins.
 
+import type { Outcome } from '../../machine/machine.ts';
 import type { BootMethodName, EngineName, Typed } from './options.ts';
 
 /** How a machine is built. */
@@ -30,16 +31,7 @@ export interface MachineOptions {
   readonly logOutput: (line: string) => void;
 }
 
-/** How a run ended. */
-export type Outcome =
-  | { readonly kind: 'poweroff' }
-  | { readonly kind: 'reset' }
-  | { readonly kind: 'triple-fault' }
-  /** The guest wrote `value` to the debug-exit port. */
-  | { readonly kind: 'debug-exit'; readonly value: number }
-  /** The signal was aborted; the machine can be run on. */
-  | { readonly kind: 'stopped' }
-  | { readonly kind: 'error'; readonly message: string };
+export type { Outcome } from '../../machine/machine.ts';
 
 /** A machine. `run` gives the event loop its turn every few milliseconds. */
 export interface MachineLike {
