@@ -15,6 +15,8 @@ export interface FlagRecipe {
   cf<V>(s: PureOps<V>, w: Width, r: V, x: V, y: V): V;
   af<V>(s: PureOps<V>, w: Width, r: V, x: V, y: V): V;
   of<V>(s: PureOps<V>, w: Width, r: V, x: V, y: V): V;
+  /** The result, where x and y tell it: cut it to the width. */
+  result?<V>(s: PureOps<V>, x: V, y: V): V;
   /** Even conditions that are simpler than their flags, by number / 2; undefined: work it out from the flags. */
   cond?<V>(s: PureOps<V>, w: Width, r: V, x: V, y: V, pair: number): V | undefined;
 }
@@ -30,6 +32,7 @@ export const FLAG_RECIPES: readonly FlagRecipe[] = [
     name: 'add',
     uses: 2,
     about: 'r = x + y',
+    result: (s, x, y) => s.add(x, y),
     cf: (s, _w, r, x) => s.ltu(r, x),
     af: (s, _w, r, x, y) => nibble(s, r, x, y),
     of: (s, w, r, x, y) => sign(s, w, s.and(s.xor(x, r), s.xor(y, r))),
@@ -38,6 +41,7 @@ export const FLAG_RECIPES: readonly FlagRecipe[] = [
     name: 'sub',
     uses: 2,
     about: 'r = x - y',
+    result: (s, x, y) => s.sub(x, y),
     cf: (s, _w, _r, x, y) => s.ltu(x, y),
     af: (s, _w, r, x, y) => nibble(s, r, x, y),
     of: (s, w, r, x, y) => sign(s, w, s.and(s.xor(x, y), s.xor(x, r))),

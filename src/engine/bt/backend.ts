@@ -3,7 +3,7 @@
  * are constants. A memory access that misses the TLB and cannot be filled, and every fault, leaves the region
  * before the instruction has changed anything; the interpreter then carries that instruction out.
  */
-import { ccOp, ccRecipe, condition, recipeCondition, recipeFlag } from '../../isa/flags.ts';
+import { ccOp, ccRecipe, condition, FLAG_RECIPES, recipeCondition, recipeFlag } from '../../isa/flags.ts';
 import { HELPERS, type HelperSpec } from '../../isa/helpers.ts';
 import type { MemRef, OperandValue } from '../../isa/insn.ts';
 import { CPU, CPU_FIELDS, ITLB_CTX_NEVER, RECENT, SEG, TLB } from '../../isa/layout.ts';
@@ -62,8 +62,6 @@ const baseOf = (key: string): number | undefined => (key.startsWith('base ') ? N
 export interface PageUse {
   readonly read: boolean;
   readonly write: boolean;
-  /** In a loop, where the next access may well be to another page. */
-  readonly moves: boolean;
 }
 
 /** What is known about a register's value at this point. */
@@ -122,6 +120,8 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
   long = false;
   /** The instruction being translated has left: nothing follows. */
   left = false;
+  /** What is being translated is a loop of few blocks: its next access may well be to another page. */
+  inTightLoop = false;
   private flagState: FlagState = { kind: 'unknown' };
   private known: Known[] = new Array(16).fill(NOTHING);
   /** Lane 0 of XMM registers where it is not in the register's local yet. */
@@ -266,6 +266,17 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
   private storeFlags(): void {
     const { f, cpu } = this;
     const cc = this.ccVars();
+    const op = f.get(cc.op);
+    // Where the operands tell the result, setCc has kept only these.
+    for (const { name, result } of FLAG_RECIPES) {
+      if (!result) continue;
+      const number = x.sub(op, x.i32Const(ccOp(name, 8)));
+      f.if(x.compare('lt_u', number, x.i32Const(4)), () => {
+        const unused = i64(x.sub(x.i32Const(64), x.binary('shl', x.i32Const(8), number)));
+        const mask = x.binary('shr_u', x.i64Const(-1n), unused);
+        f.setVariable(cc.r, x.and(result<Expr>(this, f.get(cc.x), f.get(cc.y)), mask));
+      });
+    }
     f.store('i32', cpu, CPU.cc_op!, f.get(cc.op));
     f.store('i64', cpu, CPU.cc_r!, f.get(cc.r));
     f.store('i64', cpu, CPU.cc_x!, f.get(cc.x));
@@ -475,7 +486,7 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
         const filled = f.call('recent_fill', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0), entry);
         f.unlikely(x.eqz(filled), () => this.leave());
       };
-      if (use.moves) this.recentFromTlb(recent, va, bytes, write, use, fill);
+      if (this.inTightLoop) this.recentFromTlb(recent, va, bytes, write, use, fill);
       else fill();
     });
     return x.add(x.wrap(va), x.load('i32', cpu, recent + TLB.ADDEND));
@@ -623,8 +634,8 @@ export class RegionOps extends VectorWasm implements Partial<Ops<Expr>> {
     const { f } = this;
     const cc = this.ccVars();
     f.setVariable(cc.op, x.i32Const(state.op));
-    f.setVariable(cc.r, state.r);
-    const { uses } = ccRecipe(state.op)!.recipe;
+    const { uses, result } = ccRecipe(state.op)!.recipe;
+    if (!result) f.setVariable(cc.r, state.r);
     if (uses >= 1) f.setVariable(cc.x, state.x);
     if (uses >= 2) f.setVariable(cc.y, state.y);
   }

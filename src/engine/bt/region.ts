@@ -352,6 +352,7 @@ export class RegionWriter {
   private blockCode(b: Block): void {
     const { f, ops } = this;
     this.block = b;
+    ops.inTightLoop = this.s.loopSize[this.node]! <= TIGHT_BLOCKS;
     if (b.insns.length > 0) f.setVariable(this.budget, x.sub(f.get(this.budget), x.i32Const(b.insns.length)));
     for (let n = 0; n < b.insns.length; n++) {
       this.block = b;
@@ -482,20 +483,20 @@ const isOwnLoop = ({ at, end }: Block): boolean => end.kind === 'branch' && (end
 /** Fewest accesses of a kind for which the page is kept where they are not in a loop. */
 const KEPT_FROM = 12;
 
+/** Loops of more blocks are hardly the kind that stays on a page. */
+const LOOP_BLOCKS = 16;
+/** Loops that are worth more code: those with nodes at the most. */
+const TIGHT_BLOCKS = 3;
+
 /** The pages worth keeping: of accesses in loops, and of those there are several of. */
 function pagesKept(cfg: Cfg, s: Structure): ReadonlyMap<string, PageUse> {
   const found = new Map<string, PageUse & { count: number }>();
   s.order.forEach((key, n) => {
-    const weight = s.inLoop[n] ? KEPT_FROM : 1;
+    const weight = s.loopSize[n]! <= LOOP_BLOCKS ? KEPT_FROM : 1;
     for (const { insn } of cfg.blocks.get(key)?.insns ?? []) {
       const note = (k: string, read: boolean, write: boolean): void => {
-        const old = found.get(k) ?? { read: false, write: false, moves: false, count: 0 };
-        found.set(k, {
-          read: old.read || read,
-          write: old.write || write,
-          moves: old.moves || (s.inLoop[n] ?? false),
-          count: old.count + weight,
-        });
+        const old = found.get(k) ?? { read: false, write: false, count: 0 };
+        found.set(k, { read: old.read || read, write: old.write || write, count: old.count + weight });
       };
       const use = rowUse(insn.row, insn.mode.code === 64).methods;
       const operand =

@@ -12,8 +12,8 @@ export interface Structure {
   readonly children: readonly (readonly number[])[];
   /** Target of a back edge from a node that it dominates. */
   readonly isLoop: readonly boolean[];
-  /** On a way from a small loop's head back to it. */
-  readonly inLoop: readonly boolean[];
+  /** Nodes of the smallest loop that a node is in; Infinity for none. */
+  readonly loopSize: readonly number[];
   /** More than one forward edge comes in. */
   readonly isMerge: readonly boolean[];
   /** True for an edge that goes back to a node that does not dominate its source: it has to leave the region. */
@@ -47,7 +47,7 @@ export function structure(entry: number, successors: (key: number) => readonly n
   }
   const hubIndex = hub === undefined ? -1 : (index.get(hub) ?? -1);
   const direct = edges.filter(([from]) => from !== hubIndex);
-  const inLoop = loopBodies(direct, dominates, order.length);
+  const loopSize = loopSizes(direct, dominates, order.length);
   const children: number[][] = order.map(() => []);
   for (let i = 1; i < order.length; i++) children[idom[i]!]!.push(i);
   return {
@@ -56,24 +56,21 @@ export function structure(entry: number, successors: (key: number) => readonly n
     idom,
     children,
     isLoop,
-    inLoop,
+    loopSize,
     isMerge: forward.map((n) => n > 1),
     isIrreducible: (from, to) => to <= from && !dominates(to, from),
   };
 }
 
-/** Loops of more blocks are hardly the kind that stays on a page. */
-const LOOP_BLOCKS = 16;
-
 /** The natural loops' nodes: those from which a back edge's source can be reached without passing the head. */
-function loopBodies(
+function loopSizes(
   edges: readonly (readonly [number, number])[],
   dominates: (a: number, b: number) => boolean,
   count: number,
-): boolean[] {
+): number[] {
   const preds: number[][] = Array.from({ length: count }, () => []);
   for (const [from, to] of edges) preds[to]!.push(from);
-  const inLoop: boolean[] = new Array(count).fill(false);
+  const sizes: number[] = new Array(count).fill(Number.POSITIVE_INFINITY);
   for (const [from, head] of edges) {
     if (head > from || !dominates(head, from)) continue;
     const body = new Set([head]);
@@ -83,9 +80,9 @@ function loopBodies(
       body.add(n);
       work.push(...preds[n]!);
     }
-    if (body.size <= LOOP_BLOCKS) for (const n of body) inLoop[n] = true;
+    for (const n of body) sizes[n] = Math.min(sizes[n]!, body.size);
   }
-  return inLoop;
+  return sizes;
 }
 
 function reversePostorder(entry: number, successors: (key: number) => readonly number[]): number[] {
