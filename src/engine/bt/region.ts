@@ -12,9 +12,11 @@ import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
 import { HANDLER } from '../interp/backend.ts';
 import { gotoKnown } from '../interp/goto.ts';
-import { accessKey, type Comparison, type PageUse, RegionOps, STACK_KEY } from './backend.ts';
+import { RegionOps } from './backend.ts';
 import { type Block, type Cfg, pageOf, RETURN_NODE, type RegionInsn, returnSites, successors } from './cfg.ts';
+import type { Comparison } from './lazy-flags.ts';
 import { blocksNeedingFlags } from './liveness.ts';
+import { accessKey, type PageUse, STACK_KEY } from './memory.ts';
 import { rowUse } from './rowuse.ts';
 import { type Structure, structure } from './structure.ts';
 

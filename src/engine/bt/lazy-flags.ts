@@ -1,0 +1,231 @@
+/**
+ * The arithmetic flags of a region: a recipe as long as it is known, worked out where a flag is read; put into locals
+ * where paths come together or the region is left.
+ */
+import { ccOp, ccRecipe, condition, FLAG_RECIPES, recipeCondition, recipeFlag } from '../../isa/flags.ts';
+import { CPU } from '../../isa/layout.ts';
+import { FLAG_BIT, FLAGS, type Flag, type Width } from '../../isa/ops.ts';
+import * as x from '../../wasm/expr.ts';
+import { RegionMemory } from './memory.ts';
+import type { RegisterKnowledge } from './registers.ts';
+
+type Expr = x.Expr;
+const i64 = x.extendU;
+
+/** What is known at translation time about the arithmetic flags. */
+type FlagState =
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'recipe'; readonly op: number; readonly r: Expr; readonly x: Expr; readonly y: Expr }
+  /** At a loop's head: by this recipe if the variable `again` is not 0, else as for `unknown`. */
+  | {
+      readonly kind: 'again';
+      readonly again: number;
+      readonly op: number;
+      readonly r: Expr;
+      readonly x: Expr;
+      readonly y: Expr;
+    }
+  | { readonly kind: 'bits'; readonly bits: Expr };
+
+/** What is known at a point of the code and holds only on the path to it. */
+export interface Knowledge extends RegisterKnowledge {
+  readonly flags: FlagState;
+}
+
+/** CMP, or TEST, of a register with another (its number) or a constant, cut to `w` bits. */
+export interface Comparison {
+  readonly test: boolean;
+  readonly w: 32 | 64;
+  readonly x: number;
+  readonly y: number | bigint;
+}
+
+const comparisonOp = (c: Comparison): number => ccOp(c.test ? 'logic' : 'sub', c.w);
+/** Two reads of the same local, or the same constant. */
+const isSameLocal = (a: Expr, b: Expr): boolean =>
+  a.args.length === 0 && b.args.length === 0 && a.code.join() === b.code.join();
+
+export abstract class RegionFlags extends RegionMemory {
+  protected flagState: FlagState = { kind: 'unknown' };
+  private cc: { op: number; r: number; x: number; y: number } | undefined;
+
+  override get knowledge(): Knowledge {
+    return { ...super.knowledge, flags: this.flagState };
+  }
+  override set knowledge(k: Knowledge) {
+    super.knowledge = k;
+    this.flagState = k.flags;
+  }
+  /** Paths come together here: registers are in their locals, flags in theirs. */
+  override forget(): void {
+    super.forget();
+    this.flagState = { kind: 'unknown' };
+  }
+  protected override *knownValues(): Generator<Expr> {
+    yield* super.knownValues();
+    const s = this.flagState;
+    if (s.kind === 'bits') yield s.bits;
+    else if (s.kind !== 'unknown') yield* [s.r, s.x, s.y];
+  }
+  override prologue(): void {
+    const { f, cpu, cc } = this;
+    super.prologue();
+    if (!cc) return;
+    f.setVariable(cc.op, x.load('i32', cpu, CPU.cc_op!));
+    f.setVariable(cc.r, x.load('i64', cpu, CPU.cc_r!));
+    f.setVariable(cc.x, x.load('i64', cpu, CPU.cc_x!));
+    f.setVariable(cc.y, x.load('i64', cpu, CPU.cc_y!));
+  }
+  override epilogue(): void {
+    super.epilogue();
+    if (this.cc) this.storeFlags();
+  }
+  protected ccVars(): { op: number; r: number; x: number; y: number } {
+    const { f } = this;
+    this.cc ??= { op: f.variable('i32'), r: f.variable('i64'), x: f.variable('i64'), y: f.variable('i64') };
+    return this.cc;
+  }
+  protected storeFlags(): void {
+    const { f, cpu } = this;
+    const cc = this.ccVars();
+    const op = f.get(cc.op);
+    // Where the operands tell the result, setCc has kept only these.
+    for (const { name, result } of FLAG_RECIPES) {
+      if (!result) continue;
+      const number = x.sub(op, x.i32Const(ccOp(name, 8)));
+      f.if(x.compare('lt_u', number, x.i32Const(4)), () => {
+        const unused = i64(x.sub(x.i32Const(64), x.binary('shl', x.i32Const(8), number)));
+        const mask = x.binary('shr_u', x.i64Const(-1n), unused);
+        f.setVariable(cc.r, x.and(result<Expr>(this, f.get(cc.x), f.get(cc.y)), mask));
+      });
+    }
+    f.store('i32', cpu, CPU.cc_op!, f.get(cc.op));
+    f.store('i64', cpu, CPU.cc_r!, f.get(cc.r));
+    f.store('i64', cpu, CPU.cc_x!, f.get(cc.x));
+    f.store('i64', cpu, CPU.cc_y!, f.get(cc.y));
+  }
+  flags(recipe: string, w: Width, v: { r: Expr; x?: Expr; y?: Expr }): void {
+    const zero = x.i64Const(0n);
+    // What is not a register's value is worked out only where flags are read or have to be exact.
+    this.flagState = {
+      kind: 'recipe',
+      op: ccOp(recipe, w),
+      r: i64(v.r),
+      x: i64(v.x ?? zero),
+      y: i64(v.y ?? zero),
+    };
+  }
+  /** Puts what is known into the locals: on the way out, or where paths come together; `flags`: flags too. */
+  settle(flags = true): void {
+    for (const [r, lane] of this.lanes) this.settleLane(r, lane);
+    if (flags) this.settleFlags();
+  }
+  protected settleFlags(): void {
+    const { f } = this;
+    const state = this.flagState;
+    if (state.kind === 'unknown') return;
+    const cc = this.ccVars();
+    if (state.kind === 'again') {
+      f.if(f.get(state.again), () => this.setCc(state));
+      return;
+    }
+    if (state.kind === 'bits') {
+      f.setVariable(cc.op, x.i32Const(0));
+      f.setVariable(cc.x, state.bits);
+      return;
+    }
+    this.setCc(state);
+  }
+  protected setCc(state: { op: number; r: Expr; x: Expr; y: Expr }): void {
+    const { f } = this;
+    const cc = this.ccVars();
+    f.setVariable(cc.op, x.i32Const(state.op));
+    const { uses, result } = ccRecipe(state.op)!.recipe;
+    if (!result) f.setVariable(cc.r, state.r);
+    if (uses >= 1) f.setVariable(cc.x, state.x);
+    if (uses >= 2) f.setVariable(cc.y, state.y);
+  }
+  /**
+   * Where paths come together: the flags are those of a comparison of the registers as they are now; with `again` only
+   * if that variable is not 0, as at the head of a loop whose ends are comparisons.
+   */
+  compared(c: Comparison, again?: number): void {
+    const [a, b] = this.comparedValues(c);
+    const zero = x.i64Const(0n);
+    const [r, vx, vy] = c.test ? [this.and(a, b), zero, zero] : [this.zext(c.w, this.sub(a, b)), a, b];
+    const recipe = { op: comparisonOp(c), r, x: vx, y: vy };
+    this.flagState = again === undefined ? { kind: 'recipe', ...recipe } : { kind: 'again', again, ...recipe };
+  }
+  /** Are the flags those of a comparison already? Only whole registers are looked at, and no TEST. */
+  haveCompared(c: Comparison): boolean {
+    const s = this.flagState;
+    if (c.test || c.w !== 64 || s.kind !== 'recipe' || s.op !== comparisonOp(c)) return false;
+    const [a, b] = this.comparedValues(c);
+    return isSameLocal(s.x, a) && isSameLocal(s.y, b);
+  }
+  protected comparedValues(c: Comparison): [Expr, Expr] {
+    return [this.reg(c.w, c.x), typeof c.y === 'number' ? this.reg(c.w, c.y) : x.i64Const(c.y)];
+  }
+  /** The flags are going to be read. */
+  protected readFlags(): FlagState {
+    if (this.flagState.kind === 'again') {
+      this.settleFlags();
+      this.flagState = { kind: 'unknown' };
+    }
+    return this.flagState;
+  }
+  protected flagOf(state: FlagState, flag: Flag): Expr {
+    if (state.kind === 'bits')
+      return x.and(x.binary('shr_u', state.bits, x.i64Const(BigInt(FLAG_BIT[flag]))), x.i64Const(1n));
+    if (state.kind === 'recipe') {
+      const { recipe, w } = ccRecipe(state.op)!;
+      return recipeFlag(this, flag, recipe, w, state.r, state.x, state.y);
+    }
+    this.ccVars();
+    this.storeFlags();
+    return this.f.call(`flag_${flag}`, this.cpu);
+  }
+  flag(flag: Flag): Expr {
+    const value = this.flagOf(this.readFlags(), flag);
+    return this.flagState.kind === 'unknown' ? this.f.let(value) : value;
+  }
+  cond(cc: number): Expr {
+    const state = this.readFlags();
+    if (state.kind === 'recipe') {
+      const { recipe, w } = ccRecipe(state.op)!;
+      return this.f.let(recipeCondition(this, recipe, w, state.r, state.x, state.y, cc));
+    }
+    if (state.kind === 'bits') return this.f.let(condition(this, (n) => this.flagOf(state, n), cc));
+    this.ccVars();
+    this.storeFlags();
+    const even = this.f.call(`cond_${cc & ~1}`, this.cpu);
+    return this.f.let(cc & 1 ? x.eqz(even) : even);
+  }
+  setFlag(flag: Flag, v: () => Expr): void {
+    const value = this.f.let(i64(v()));
+    const others = this.arithExcept(flag);
+    this.setArith(x.or(others, x.binary('shl', value, x.i64Const(BigInt(FLAG_BIT[flag])))));
+  }
+  /** The flags as EFLAGS bits but one. */
+  protected arithExcept(flag: Flag | undefined): Expr {
+    const keep = x.i64Const(~(flag ? 1n << BigInt(FLAG_BIT[flag]) : 0n));
+    const state = this.readFlags();
+    if (state.kind === 'bits') return x.and(state.bits, keep);
+    if (state.kind === 'unknown' || state.kind === 'again') {
+      this.ccVars();
+      this.storeFlags();
+      this.f.run(this.f.call('explicit', this.cpu));
+      return x.and(this.f.let(x.load('i64', this.cpu, CPU.cc_x!)), keep);
+    }
+    const bits = FLAGS.filter((n) => n !== flag).map((n) =>
+      x.binary('shl', i64(this.flagOf(state, n)), x.i64Const(BigInt(FLAG_BIT[n]))),
+    );
+    return bits.reduce((a, b) => x.or(a, b));
+  }
+  arith(): Expr {
+    return this.f.let(this.arithExcept(undefined));
+  }
+  setArith(v: Expr): void {
+    this.flagState = { kind: 'bits', bits: this.f.let(i64(v)) };
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * Guest registers of a region as WebAssembly locals, those that it uses and writes noted, and what is known about
+ * their values on the path that is being written.
+ */
+import { CPU } from '../../isa/layout.ts';
+import type { Width } from '../../isa/ops.ts';
+import * as x from '../../wasm/expr.ts';
+import type { FunctionBuilder } from '../../wasm/module.ts';
+import { VectorWasm } from '../interp/pure.ts';
+
+type Expr = x.Expr;
+const i64 = x.extendU;
+export const ones = (w: number): bigint => (1n << BigInt(w)) - 1n;
+
+/** What is known about a register's value at this point. */
+export interface Known {
+  /** Number of low bits outside of which it is 0. */
+  readonly bits: number;
+  /** A local that is never written again and holds the value; and one for the low byte. */
+  readonly value?: Expr | undefined;
+  readonly low8?: Expr | undefined;
+}
+export const NOTHING: Known = { bits: 64 };
+
+type Lane0 = NonNullable<Expr['lane0']>;
+
+/** What is known about registers at a point of the code and holds only on the path to it. */
+export interface RegisterKnowledge {
+  readonly gprs: readonly Known[];
+  /** What lane 0 of an XMM register was set to. */
+  readonly lanes: ReadonlyMap<number, Lane0>;
+}
+
+export abstract class RegionRegisters extends VectorWasm {
+  long = false;
+  protected readonly cpu: Expr;
+  protected known: Known[] = new Array(16).fill(NOTHING);
+  /** Lane 0 of XMM registers where it is not in the register's local yet. */
+  protected lanes = new Map<number, Lane0>();
+  /** Counts the writes to each register: what an arm of a condition has changed is not known behind it. */
+  protected readonly versions: number[] = new Array(16).fill(0);
+  private readonly gprs: (number | undefined)[] = new Array(16).fill(undefined);
+  private readonly xmms: (number | undefined)[] = new Array(16).fill(undefined);
+  private readonly gprWritten = new Set<number>();
+  private readonly xmmWritten = new Set<number>();
+  private pageBase: number | undefined;
+
+  constructor(f: FunctionBuilder) {
+    super(f);
+    this.cpu = f.param(0);
+  }
+
+  /** What is known here, to be returned to when another path is written. */
+  get knowledge(): RegisterKnowledge {
+    return { gprs: [...this.known], lanes: new Map(this.lanes) };
+  }
+  set knowledge(k: RegisterKnowledge) {
+    this.known = [...k.gprs];
+    this.lanes = new Map(k.lanes);
+  }
+  /** Paths come together here: registers are in their locals. */
+  forget(): void {
+    this.known.fill(NOTHING);
+    this.lanes.clear();
+  }
+  /** The values that what is known refers to. */
+  protected *knownValues(): Generator<Expr> {
+    for (const k of this.known) {
+      if (k.value) yield k.value;
+      if (k.low8) yield k.low8;
+    }
+    for (const lane of this.lanes.values()) yield lane.value;
+  }
+  /** Loads what the region uses; emitted last, put first. */
+  prologue(): void {
+    const { f, cpu } = this;
+    this.gprs.forEach((v, n) => {
+      if (v !== undefined) f.setVariable(v, x.load('i64', cpu, CPU.gpr! + n * 8));
+    });
+    this.xmms.forEach((v, n) => {
+      if (v !== undefined) f.setVariable(v, x.load('v128', cpu, CPU.ymm! + n * 32));
+    });
+    if (this.pageBase !== undefined) f.setVariable(this.pageBase, x.load('i64', cpu, CPU.page_base!));
+  }
+  /** Stores what the region may have written. */
+  epilogue(): void {
+    const { f, cpu } = this;
+    for (const n of this.gprWritten) f.store('i64', cpu, CPU.gpr! + n * 8, f.get(this.gprs[n]!));
+    for (const n of this.xmmWritten) f.store('v128', cpu, CPU.ymm! + n * 32, f.get(this.xmms[n]!));
+  }
+
+  // --- the region's frame ----------------------------------------------------------------------------------
+  protected gprVar(n: number): number {
+    this.gprs[n] ??= this.f.variable('i64');
+    return this.gprs[n];
+  }
+  protected xmmVar(n: number): number {
+    this.xmms[n] ??= this.f.variable('v128');
+    return this.xmms[n];
+  }
+  /** rip of the first byte of the region's page. */
+  page(): Expr {
+    this.pageBase ??= this.f.variable('i64');
+    return this.f.get(this.pageBase);
+  }
+  /** rip of a position. */
+  ripOf(at: number): Expr {
+    return this.cutRip(x.add(this.page(), x.i64Const(BigInt(at))));
+  }
+  /** Linear address that instructions at a position are fetched from: regions outside 64-bit mode are of flat segments. */
+  fetchAddress(at: number): Expr {
+    return this.ripOf(at);
+  }
+  /** The whole register, in a local that stays as it is. */
+  protected gpr(r: number): Expr {
+    const known = this.known[r]!;
+    if (known.value) return known.value;
+    const value = { ...this.f.let(this.f.get(this.gprVar(r))), bits: known.bits };
+    this.known[r] = { ...known, value };
+    return value;
+  }
+  protected noteWrite(r: number): void {
+    this.gprWritten.add(r);
+    this.versions[r]!++;
+  }
+  reg(w: Width, r: number): Expr {
+    const low8 = w === 8 ? this.known[r]!.low8 : undefined;
+    return low8 ?? this.f.let(this.zext(w, this.gpr(r)));
+  }
+  setReg(w: Width, r: number, v: Expr): void {
+    if (w < 32) this.insert(r, 0, w, v);
+    else {
+      this.noteWrite(r);
+      const value = this.f.let(w === 32 ? this.zext(32, i64(v)) : i64(v));
+      this.f.setVariable(this.gprVar(r), value);
+      this.known[r] = { bits: x.bitsOf(value), value };
+    }
+  }
+  /** Replaces `w` bits at `shift` of a register (SDM vol.1 3.4.1.1: 8- and 16-bit writes keep the rest). */
+  protected insert(r: number, shift: number, w: number, v: Expr): void {
+    const local = this.gprVar(r);
+    this.noteWrite(r);
+    const { bits } = this.known[r]!;
+    const kept = x.and(this.gpr(r), x.i64Const(~(ones(w) << BigInt(shift))));
+    const value = this.f.let(x.bitsOf(i64(v)) <= w ? i64(v) : x.and(i64(v), x.i64Const(ones(w))));
+    this.f.setVariable(local, x.or(kept, x.binary('shl', value, x.i64Const(BigInt(shift)))));
+    this.known[r] = { bits: Math.max(bits, 16), low8: w === 8 && shift === 0 ? value : undefined };
+  }
+  /**
+   * The vector of a register. If only lane 0 was written, that is put into it here, in a tree that is worth something
+   * only before the register's next write: rows read their operands first.
+   */
+  xmm(r: number): Expr {
+    const lane = this.lanes.get(r);
+    const local = this.f.get(this.xmmVar(r));
+    if (!lane) return { ...this.f.let(local), lane0: { width: 0, value: local, rest: r } };
+    return {
+      ...super.withLane(lane.width as Width, lane.rest === 'zero' ? this.vk(0n) : local, 0, lane.value),
+      lane0: lane,
+    };
+  }
+  setXmm(r: number, v: Expr): void {
+    const { lane0 } = v;
+    const old = this.lanes.get(r);
+    if (lane0 && lane0.width > 0 && (lane0.rest === 'zero' || lane0.rest === r)) {
+      if (lane0.rest === r && old && old.width > lane0.width) this.settleLane(r, old);
+      const rest = lane0.rest === r && old?.rest === 'zero' && old.width <= lane0.width ? 'zero' : lane0.rest;
+      this.lanes.set(r, { ...lane0, rest });
+      return;
+    }
+    this.xmmWritten.add(r);
+    this.f.setVariable(this.xmmVar(r), v);
+    this.lanes.delete(r);
+  }
+  protected settleLane(r: number, lane: Lane0): void {
+    this.xmmWritten.add(r);
+    const local = this.f.get(this.xmmVar(r));
+    const rest = lane.rest === 'zero' ? this.vk(0n) : local;
+    this.f.setVariable(this.xmmVar(r), super.withLane(lane.width as Width, rest, 0, lane.value));
+  }
+  override lane(w: Width, v: Expr, i: number): Expr {
+    return i === 0 && v.lane0?.width === w ? v.lane0.value : super.lane(w, v, i);
+  }
+  override withLane(w: Width, v: Expr, i: number, value: Expr): Expr {
+    if (i !== 0) return super.withLane(w, v, i, value);
+    const named = this.f.let(value);
+    const zero = v.code[0] === 0xfd && v.code[1] === 12 && v.code.slice(2).every((b) => b === 0);
+    // A narrower lane leaves a part of the wider one.
+    const known = v.lane0 && v.lane0.width <= w ? v.lane0.rest : undefined;
+    return { ...super.withLane(w, v, 0, named), lane0: { width: w, value: named, rest: zero ? 'zero' : known } };
+  }
+  protected cutRip(rip: Expr): Expr {
+    return this.f.let(this.long ? rip : this.zext(32, rip));
+  }
+}
