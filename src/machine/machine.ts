@@ -62,7 +62,7 @@ export interface MachineOptions {
    * Starts what makes regions on a thread of its own, for a CPU model's features. Absent: they are made by this thread,
    * as for a deterministic machine in any case.
    */
-  readonly openCompiler?: ((features: ReadonlySet<string>) => RegionCompiler) | undefined;
+  readonly openCompiler?: ((features: ReadonlySet<string>) => RegionCompiler | undefined) | undefined;
   /** The compiled engine. */
   readonly image: EngineImage;
 }

@@ -1,6 +1,7 @@
 // Loads what `plinth run` needs of the engine: the built WebAssembly and the machine.
 
 import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { ChosenEngine } from '../../machine/engine-choice.ts';
 import type { MachineOptions as MachineEngine } from '../../machine/machine.ts';
@@ -49,6 +50,8 @@ export async function machineFactory(options: EngineOptions): Promise<MachineFac
   return {
     create: (machineOptions) => {
       const openCompiler = (features: ReadonlySet<string>) => {
+        // A single processor has nothing to gain.
+        if (availableParallelism() < 2) return undefined;
         compileAtOnce();
         return openRegionCompiler(features, machineOptions.logOutput);
       };
