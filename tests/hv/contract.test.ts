@@ -155,3 +155,8 @@ it('names cause and advice where there is no /dev/kvm', async () => {
   expect(() => KvmHypervisor.open('/nowhere')).toThrow('opening /nowhere failed with ENOENT');
   expect(() => KvmHypervisor.open('/dev/null')).toThrow('/dev/null has API version -1, not 12');
 });
+
+it('refuses a switchable VM of more than one vCPU', async () => {
+  const { createSwitchableVm } = await import('../../src/hv/index.ts');
+  await expect(createSwitchableVm({ ram: 0x10000, vcpus: 2 })).rejects.toThrow('a switchable VM of 2 vCPUs');
+});
