@@ -38,7 +38,6 @@ export {
   mem_rmw,
   mem_write,
   ram_fill,
-  recent_fill,
   sys_read,
   sys_rmw,
   sys_write,

@@ -23,7 +23,6 @@ import {
   ITLB_GLOBAL,
   P2M_PRESENT,
   P2M_WRITABLE,
-  RECENT_NO_PAGE,
   TLB_ADDEND,
   TLB_CTX_CHECKED,
   TLB_CTX_SUPERVISOR,
@@ -265,21 +264,6 @@ export function ram_fill(cpu: u32, va: u64, size: u32, write: bool): bool {
     if (!canonical(va) || (<u32>va & 0xfff) + size > 4096 || translate(cpu, va, ctx, write)) return false;
   }
   return load<u64>(tlb_entry(cpu, ctx, va) + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) == (va & PAGE);
-}
-
-/**
- * The same through an entry of RECENT, which then holds the page of `va`: its tags and its addend.
- */
-export function recent_fill(cpu: u32, va: u64, size: u32, write: bool, recent: u32): bool {
-  const page = va & PAGE;
-  const at = tlb_entry(cpu, current_context(cpu), va);
-  const hit = load<u64>(at + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) == ((va + size - 1) & PAGE);
-  if (!hit && !ram_fill(cpu, va, size, write)) return false;
-  const none: u64 = RECENT_NO_PAGE;
-  store<u64>(recent + TLB_TAG_READ, load<u64>(at + TLB_TAG_READ) == page ? page : none);
-  store<u64>(recent + TLB_TAG_WRITE, load<u64>(at + TLB_TAG_WRITE) == page ? page : none);
-  store<u32>(recent + TLB_ADDEND, load<u32>(at + TLB_ADDEND));
-  return true;
 }
 
 /** Carries out the store that the last mem_write or mem_rmw put off, if it did. */

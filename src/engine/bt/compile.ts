@@ -86,7 +86,6 @@ const FLAG_FUNCTION: FuncType = { params: ['i32'], results: ['i32'] };
 /** Functions of the runtime that are no row's helpers. */
 const RUNTIME: Readonly<Record<string, FuncType>> = {
   ram_fill: { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] },
-  recent_fill: { params: ['i32', 'i64', 'i32', 'i32', 'i32'], results: ['i32'] },
   page_holds: { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] },
 };
 const INTERPRETER = new Set(INTERPRETER_FUNCTIONS);

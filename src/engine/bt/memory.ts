@@ -36,7 +36,7 @@ export abstract class RegionMemory extends RegionRegisters {
   w: Width = 32;
   asize: 16 | 32 | 64 = 32;
   stack: 16 | 32 | 64 = 32;
-  /** What is being translated is a loop of few blocks: its next access may well be to another page. */
+  /** What is being translated is a loop of few blocks. */
   inTightLoop = false;
   protected current!: RegionInsn;
   protected readonly bases = new Map<number, number>();
@@ -155,71 +155,41 @@ export abstract class RegionMemory extends RegionRegisters {
    * region is left. Where an access is likely to be to the same page again (`key`), that page's tag and addend are kept
    * in locals, and an aligned access looks there first.
    */
-  protected host(va: Expr, bytes: number, write: boolean, key?: string): Expr {
+  private host(va: Expr, bytes: number, write: boolean, key?: string): Expr {
     const { f } = this;
     // An alignment that is no power of two says nothing about crossing a page.
-    const recent = key === undefined || (bytes & (bytes - 1)) !== 0 ? undefined : this.recentEntry(key);
+    const isKept = this.inTightLoop && key !== undefined && (bytes & (bytes - 1)) === 0;
+    const recent = isKept ? this.recentEntry(key) : undefined;
     if (recent === undefined) return x.add(x.wrap(va), x.load('i32', this.tlbEntry(va, bytes, write), TLB.ADDEND));
     const { cpu } = this;
     const aligned = x.and(va, x.i64Const(PAGE_MASK | BigInt(bytes - 1)));
     const tag = x.load('i64', cpu, recent + (write ? TLB.TAG_WRITE : TLB.TAG_READ));
     const use = this.pagesKept.get(key!)!;
     f.unlikely(x.compare('ne', tag, aligned), () => {
-      const fill = (): void => {
-        const entry = x.add(cpu, x.i32Const(recent));
-        const filled = f.call('recent_fill', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0), entry);
-        f.unlikely(x.eqz(filled), () => this.leave());
-      };
-      if (this.inTightLoop) this.recentFromTlb(recent, va, bytes, write, use, fill);
-      else fill();
+      const entry = this.tlbEntry(va, bytes, write);
+      // Both tags of an entry are of the page that its addend belongs to, or none.
+      for (const t of [...(use.read ? [TLB.TAG_READ] : []), ...(use.write ? [TLB.TAG_WRITE] : [])]) {
+        f.store('i64', cpu, recent + t, x.load('i64', entry, t));
+      }
+      f.store('i32', cpu, recent + TLB.ADDEND, x.load('i32', entry, TLB.ADDEND));
     });
     return x.add(x.wrap(va), x.load('i32', cpu, recent + TLB.ADDEND));
   }
-  /** Takes the page of a range from the TLB's entry into one of RECENT, as recent_fill does; `fill` if it is not there. */
-  protected recentFromTlb(
-    recent: number,
-    va: Expr,
-    bytes: number,
-    write: boolean,
-    use: PageUse,
-    fill: () => void,
-  ): void {
+  /** The TLB entry that a range hits. */
+  private tlbEntry(va: Expr, bytes: number, write: boolean): Expr {
     const { f, cpu } = this;
-    const entry = this.tlbSlot(va);
-    f.if(
-      this.tlbMisses(entry, va, bytes, write),
-      fill,
-      () => {
-        // Both tags of an entry are of the page that its addend belongs to, or none.
-        for (const tag of [...(use.read ? [TLB.TAG_READ] : []), ...(use.write ? [TLB.TAG_WRITE] : [])]) {
-          f.store('i64', cpu, recent + tag, x.load('i64', entry, tag));
-        }
-        f.store('i32', cpu, recent + TLB.ADDEND, x.load('i32', entry, TLB.ADDEND));
-      },
-      0,
-    );
-  }
-  protected tlbSlot(va: Expr): Expr {
     const slot = x.and(x.binary('shr_u', x.wrap(va), x.i32Const(7)), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
-    return this.f.let(x.add(this.tlbBase(), slot));
-  }
-  protected tlbMisses(entry: Expr, va: Expr, bytes: number, write: boolean): Expr {
+    const entry = f.let(x.add(this.tlbBase(), slot));
     const tag = x.load('i64', entry, write ? TLB.TAG_WRITE : TLB.TAG_READ);
     const last = bytes === 1 ? va : x.add(va, x.i64Const(BigInt(bytes - 1)));
-    return x.compare('ne', tag, x.and(last, x.i64Const(PAGE_MASK)));
-  }
-  /** The TLB entry that a range hits. */
-  protected tlbEntry(va: Expr, bytes: number, write: boolean): Expr {
-    const { f, cpu } = this;
-    const entry = this.tlbSlot(va);
-    f.unlikely(this.tlbMisses(entry, va, bytes, write), () => {
+    f.unlikely(x.compare('ne', tag, x.and(last, x.i64Const(PAGE_MASK))), () => {
       const filled = f.call('ram_fill', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0));
       f.unlikely(x.eqz(filled), () => this.leave());
     });
     return entry;
   }
   /** Offset from `cpu` of the entry for accesses of a kind, if their page is kept. */
-  protected recentEntry(key: string): number | undefined {
+  private recentEntry(key: string): number | undefined {
     if (!this.pagesKept.has(key)) return undefined;
     let at = this.recent.get(key);
     if (at === undefined) {

@@ -482,23 +482,21 @@ const WAY_IN = 0.5;
 const isWayIn = (key: number): boolean => !Number.isInteger(key);
 const isOwnLoop = ({ at, end }: Block): boolean => end.kind === 'branch' && (end.target === at || end.next === at);
 
-/** Fewest accesses of a kind for which the page is kept where they are not in a loop. */
-const KEPT_FROM = 12;
-
-/** Loops of more blocks are hardly the kind that stays on a page. */
-const LOOP_BLOCKS = 16;
-/** Loops that are worth more code: those with nodes at the most. */
+/**
+ * Loops of so many blocks at the most are worth more code: they stay long, and their accesses stay on a page. Elsewhere
+ * looking for the page that was remembered costs more than the TLB.
+ */
 const TIGHT_BLOCKS = 3;
 
-/** The pages worth keeping: of accesses in loops, and of those there are several of. */
+/** The pages worth keeping: of accesses in tight loops. */
 function pagesKept(cfg: Cfg, s: Structure): ReadonlyMap<string, PageUse> {
-  const found = new Map<string, PageUse & { count: number }>();
+  const found = new Map<string, PageUse>();
   s.order.forEach((key, n) => {
-    const weight = s.loopSize[n]! <= LOOP_BLOCKS ? KEPT_FROM : 1;
+    if (s.loopSize[n]! > TIGHT_BLOCKS) return;
     for (const { insn } of cfg.blocks.get(key)?.insns ?? []) {
       const note = (k: string, read: boolean, write: boolean): void => {
-        const old = found.get(k) ?? { read: false, write: false, count: 0 };
-        found.set(k, { read: old.read || read, write: old.write || write, count: old.count + weight });
+        const old = found.get(k);
+        found.set(k, { read: read || (old?.read ?? false), write: write || (old?.write ?? false) });
       };
       const use = rowUse(insn.row, insn.mode.code === 64).methods;
       const operand =
@@ -507,7 +505,7 @@ function pagesKept(cfg: Cfg, s: Structure): ReadonlyMap<string, PageUse> {
       if (use.has('load') || use.has('store')) note(STACK_KEY, use.has('load'), use.has('store'));
     }
   });
-  return new Map([...found].filter(([, use]) => use.count >= KEPT_FROM));
+  return found;
 }
 
 /** What all comparisons are, if they are the same one. */
