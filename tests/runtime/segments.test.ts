@@ -152,7 +152,7 @@ describe('LTR, LAR, LSL, VERR, VERW', () => {
       expect(m.call(name, ...args)).toBe(0);
       return m.get('scratch');
     };
-    expect(ask('access_rights', DS3)).toBe(0xc0f300n);
+    expect(ask('access_rights', DS3)).toBe(0xcff300n);
     expect(ask('access_rights', DS0)).toBe(0n);
     expect(ask('access_rights', 0)).toBe(0n);
     expect(ask('segment_limit', DS3)).toBe((1n << 32n) | 0xffffffffn);
