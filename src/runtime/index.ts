@@ -37,6 +37,7 @@ export {
   mem_read,
   mem_rmw,
   mem_write,
+  ram_address,
   ram_fill,
   sys_read,
   sys_rmw,

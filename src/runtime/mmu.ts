@@ -266,6 +266,12 @@ export function ram_fill(cpu: u32, va: u64, size: u32, write: bool): bool {
   return load<u64>(tlb_entry(cpu, ctx, va) + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) == (va & PAGE);
 }
 
+/** The same with the host address that the access goes to, or 0. */
+export function ram_address(cpu: u32, va: u64, size: u32, write: bool): u32 {
+  if (!ram_fill(cpu, va, size, write)) return 0;
+  return <u32>va + load<u32>(tlb_entry(cpu, current_context(cpu), va) + TLB_ADDEND);
+}
+
 /** Carries out the store that the last mem_write or mem_rmw put off, if it did. */
 export function mem_commit(cpu: u32): void {
   const n = load<u32>(cpu + CPU_BOUNCE_SIZE);

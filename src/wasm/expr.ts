@@ -20,6 +20,8 @@ export interface Expr {
   readonly plain?: boolean;
   /** What lane 0 of a vector was set to; the other lanes are those of a register (its number), or 0. */
   readonly lane0?: { readonly width: number; readonly value: Expr; readonly rest: number | 'zero' | undefined };
+  /** An i64 that is that far from another value, modulo 2^64; `of` stands for the other. */
+  readonly origin?: { readonly of: object; readonly plus: bigint };
   /** Re-evaluating is free and always gives the same value: constants and locals that are set once. */
   readonly cheap?: boolean;
 }
@@ -191,7 +193,13 @@ export function binary(op: IntBinary, a: Expr, b: Expr): Expr {
   const same = identity(op, a, b);
   if (same) return same;
   const e = inst(type, [INT_BINARY[op][type === 'i64' ? 0 : 1]], a, b);
-  return type === 'i64' ? withBits(e, resultBits(op, a, b)) : e;
+  if (type !== 'i64') return e;
+  const origin = movedOrigin(op, a, b);
+  return { ...withBits(e, resultBits(op, a, b)), ...(origin && { origin }) };
+}
+function movedOrigin(op: IntBinary, { origin }: Expr, { constant }: Expr): Expr['origin'] {
+  if (!origin || constant === undefined || (op !== 'add' && op !== 'sub')) return undefined;
+  return { of: origin.of, plus: op === 'add' ? origin.plus + constant : origin.plus - constant };
 }
 export const add = (a: Expr, b: Expr): Expr => binary('add', a, b);
 export const sub = (a: Expr, b: Expr): Expr => binary('sub', a, b);

@@ -91,12 +91,13 @@ export class FunctionBuilder {
     if (e.cheap) return e;
     const i = this.temporary(e.type);
     this.setVariable(i, e);
-    const { bits, plain, lane0 } = e;
+    const { bits, plain, lane0, origin } = e;
     return {
       ...localGet(i, e.type),
       ...(bits !== undefined && { bits }),
       ...(plain && { plain }),
       ...(lane0 && { lane0 }),
+      ...(origin && { origin }),
     };
   }
   store(op: StoreOp, address: Expr, offset: number, value: Expr): void {

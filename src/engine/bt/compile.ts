@@ -85,6 +85,7 @@ const I64_OF_I64S = (n: number): FuncType => ({ params: new Array(n).fill('i64')
 const FLAG_FUNCTION: FuncType = { params: ['i32'], results: ['i32'] };
 /** Functions of the runtime that are no row's helpers. */
 const RUNTIME: Readonly<Record<string, FuncType>> = {
+  ram_address: { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] },
   ram_fill: { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] },
   page_holds: { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] },
 };

@@ -6,8 +6,7 @@ import { ccOp, ccRecipe, condition, FLAG_RECIPES, recipeCondition, recipeFlag } 
 import { CPU } from '../../isa/layout.ts';
 import { FLAG_BIT, FLAGS, type Flag, type Width } from '../../isa/ops.ts';
 import * as x from '../../wasm/expr.ts';
-import { RegionMemory } from './memory.ts';
-import type { RegisterKnowledge } from './registers.ts';
+import { type MemoryKnowledge, RegionMemory } from './memory.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;
@@ -28,7 +27,7 @@ type FlagState =
   | { readonly kind: 'bits'; readonly bits: Expr };
 
 /** What is known at a point of the code and holds only on the path to it. */
-export interface Knowledge extends RegisterKnowledge {
+export interface Knowledge extends MemoryKnowledge {
   readonly flags: FlagState;
 }
 

@@ -10,7 +10,7 @@ import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
 import { memoryOperand } from '../shape.ts';
 import type { RegionInsn } from './cfg.ts';
-import { ones, RegionRegisters } from './registers.ts';
+import { ones, RegionRegisters, type RegisterKnowledge } from './registers.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;
@@ -32,6 +32,19 @@ export interface PageUse {
   readonly write: boolean;
 }
 
+/** A host address that an access of the path being written went to; others are found from there if on the same page. */
+interface KnownHost {
+  readonly host: Expr;
+  /** Of the linear address: see Expr. */
+  readonly plus: bigint;
+  readonly write: boolean;
+}
+
+/** What is known about registers and memory at a point of the code and holds only on the path to it. */
+export interface MemoryKnowledge extends RegisterKnowledge {
+  readonly hosts: ReadonlyMap<object, KnownHost>;
+}
+
 export abstract class RegionMemory extends RegionRegisters {
   w: Width = 32;
   asize: 16 | 32 | 64 = 32;
@@ -41,6 +54,7 @@ export abstract class RegionMemory extends RegionRegisters {
   protected current!: RegionInsn;
   protected readonly bases = new Map<number, number>();
   private readonly pagesKept: ReadonlyMap<string, PageUse>;
+  private hosts = new Map<object, KnownHost>();
   private readonly recent = new Map<string, number>();
   private tlb: number | undefined;
   private mem: Operand | undefined;
@@ -51,6 +65,27 @@ export abstract class RegionMemory extends RegionRegisters {
   constructor(f: FunctionBuilder, pagesKept: ReadonlyMap<string, PageUse>) {
     super(f);
     this.pagesKept = pagesKept;
+  }
+
+  override get knowledge(): MemoryKnowledge {
+    return { ...super.knowledge, hosts: new Map(this.hosts) };
+  }
+  override set knowledge(k: MemoryKnowledge) {
+    super.knowledge = k;
+    this.hosts = new Map(k.hosts);
+  }
+  override forget(): void {
+    super.forget();
+    this.hosts.clear();
+  }
+  protected override *knownValues(): Generator<Expr> {
+    yield* super.knownValues();
+    for (const { host } of this.hosts.values()) yield host;
+  }
+  /** Outside 64-bit mode addresses are cut to 32 bits: distances hold modulo 2^32 there. */
+  override zext(w: Width, v: Expr): Expr {
+    const cut = super.zext(w, v);
+    return w === 32 && !this.long && v.origin ? { ...cut, origin: v.origin } : cut;
   }
 
   /** Leaves the region before the current instruction. */
@@ -132,7 +167,7 @@ export abstract class RegionMemory extends RegionRegisters {
       let offset = this.effective(m);
       if (insn.row.bitOffset) offset = x.add(offset, this.bitDisplacement());
       if (!this.long) offset = this.zext(32, offset);
-      this.address = this.f.let(this.toLinear(m.seg, offset));
+      this.address = this.named(this.toLinear(m.seg, offset));
     }
     return this.address;
   }
@@ -151,11 +186,49 @@ export abstract class RegionMemory extends RegionRegisters {
     return this.f.let(this.toLinear(number, i64(offset)));
   }
   /**
-   * Host address of a linear range in RAM. The TLB's entry is looked up here; on a miss the runtime fills it, or the
-   * region is left. Where an access is likely to be to the same page again (`key`), that page's tag and addend are kept
-   * in locals, and an aligned access looks there first.
+   * Host address of a linear range in RAM: from that of another access off the same value if both are on one page, else
+   * by the TLB.
    */
   private host(va: Expr, bytes: number, write: boolean, key?: string): Expr {
+    const { origin } = va;
+    if (!origin) return this.lookUp(va, bytes, write, key);
+    const near = this.nearHost(origin, write);
+    if (near) return this.hostFrom(near.host, near.distance, va, bytes, write);
+    const host = this.f.let(this.lookUp(va, bytes, write, key));
+    this.hosts.set(origin.of, { host, plus: origin.plus, write });
+    return host;
+  }
+  /** A known host address less than a page from a linear address, and how far from it. */
+  private nearHost(
+    { of, plus }: NonNullable<Expr['origin']>,
+    write: boolean,
+  ): { host: Expr; distance: number } | undefined {
+    const known = this.hosts.get(of);
+    if (!known || (write && !known.write)) return undefined;
+    const distance = Number(BigInt.asIntN(this.long ? 64 : 32, plus - known.plus));
+    return Math.abs(distance) < 4096 ? { host: known.host, distance } : undefined;
+  }
+  private hostFrom(known: Expr, distance: number, va: Expr, bytes: number, write: boolean): Expr {
+    const { f, cpu } = this;
+    const host = f.temporary('i32');
+    f.setVariable(host, x.add(known, x.i32Const(distance)));
+    const within = x.add(x.and(known, x.i32Const(0xfff)), x.i32Const(distance));
+    f.unlikely(x.compare('gt_u', within, x.i32Const(4096 - bytes)), () => {
+      f.setVariable(host, f.call('ram_address', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0)));
+      f.unlikely(x.eqz(f.get(host)), () => this.leave());
+    });
+    return x.localGet(host, 'i32');
+  }
+  /** An address that is worth a local: where it is near a known one it is needed only when that is on another page. */
+  private named(va: Expr): Expr {
+    return va.origin && this.hosts.has(va.origin.of) ? va : this.f.let(va);
+  }
+  /**
+   * Host address of a linear range in RAM. The TLB's entry is looked up here; on a miss the runtime fills it, or the
+   * region is left. Where an access is likely to be to the same page again (`key`), that page's tags and addend are kept
+   * in RECENT, and an aligned access looks there first.
+   */
+  private lookUp(va: Expr, bytes: number, write: boolean, key?: string): Expr {
     const { f } = this;
     // An alignment that is no power of two says nothing about crossing a page.
     const isKept = this.inTightLoop && key !== undefined && (bytes & (bytes - 1)) === 0;
@@ -227,7 +300,7 @@ export abstract class RegionMemory extends RegionRegisters {
   protected implicit(seg: SegRef, offset: Expr): Expr {
     const number = seg === 'insn' ? (this.current.insn.mem?.seg ?? this.current.insn.seg) : SEG[seg];
     const at = i64(offset);
-    return this.f.let(this.toLinear(number, this.long ? at : this.zext(32, at)));
+    return this.named(this.toLinear(number, this.long ? at : this.zext(32, at)));
   }
   load(w: Width, seg: SegRef, offset: Expr): Expr {
     return this.f.let(

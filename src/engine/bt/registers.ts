@@ -12,6 +12,8 @@ type Expr = x.Expr;
 const i64 = x.extendU;
 export const ones = (w: number): bigint => (1n << BigInt(w)) - 1n;
 
+const newOrigin = (): NonNullable<Expr['origin']> => ({ of: {}, plus: 0n });
+
 /** What is known about a register's value at this point. */
 export interface Known {
   /** Number of low bits outside of which it is 0. */
@@ -44,6 +46,7 @@ export abstract class RegionRegisters extends VectorWasm {
   private readonly gprWritten = new Set<number>();
   private readonly xmmWritten = new Set<number>();
   private pageBase: number | undefined;
+  private readonly pageOrigin = newOrigin();
 
   constructor(f: FunctionBuilder) {
     super(f);
@@ -101,7 +104,7 @@ export abstract class RegionRegisters extends VectorWasm {
   /** rip of the first byte of the region's page. */
   page(): Expr {
     this.pageBase ??= this.f.variable('i64');
-    return this.f.get(this.pageBase);
+    return { ...this.f.get(this.pageBase), origin: this.pageOrigin };
   }
   /** rip of a position. */
   ripOf(at: number): Expr {
@@ -115,7 +118,7 @@ export abstract class RegionRegisters extends VectorWasm {
   protected gpr(r: number): Expr {
     const known = this.known[r]!;
     if (known.value) return known.value;
-    const value = { ...this.f.let(this.f.get(this.gprVar(r))), bits: known.bits };
+    const value = { ...this.f.let(this.f.get(this.gprVar(r))), bits: known.bits, origin: newOrigin() };
     this.known[r] = { ...known, value };
     return value;
   }
@@ -131,7 +134,8 @@ export abstract class RegionRegisters extends VectorWasm {
     if (w < 32) this.insert(r, 0, w, v);
     else {
       this.noteWrite(r);
-      const value = this.f.let(w === 32 ? this.zext(32, i64(v)) : i64(v));
+      const named = this.f.let(w === 32 ? this.zext(32, i64(v)) : i64(v));
+      const value = named.origin ? named : { ...named, origin: newOrigin() };
       this.f.setVariable(this.gprVar(r), value);
       this.known[r] = { bits: x.bitsOf(value), value };
     }
