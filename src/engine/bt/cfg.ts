@@ -40,6 +40,8 @@ export interface Block {
 
 export interface Cfg {
   readonly entry: number;
+  /** Positions that control comes back to after it has left the graph: they may be entries too. */
+  readonly resumes: readonly number[];
   readonly blocks: ReadonlyMap<number, Block>;
 }
 
@@ -98,6 +100,8 @@ export interface CodeSource {
   insnAt(at: number): RegionInsn | undefined;
   /** Was the position ever jumped to? Branches that were never taken are left out. */
   wasReached(at: number): boolean;
+  /** Is what is called there better left a region of its own? */
+  isApart(at: number): boolean;
   readonly canTranslate: (insn: Insn) => boolean;
 }
 
@@ -136,18 +140,28 @@ export function reach(entry: number, code: CodeSource, limits: RegionLimits = RE
       const i = code.insnAt(at);
       if (!i) break;
       known.set(at, i);
-      if (!code.canTranslate(i.insn)) break;
       const next = at + i.insn.length;
+      if (!code.canTranslate(i.insn)) {
+        if (comesBehind(i.insn) && pageOf(next) === 0) lead(next, true);
+        break;
+      }
       const end = controlOf(i, next);
       if (end) {
-        if ('target' in end) lead(end.target, false);
+        if ('target' in end && !(end.kind === 'call' && code.isApart(end.target))) lead(end.target, false);
         if ('next' in end && end.kind !== 'fall') lead(end.next, end.kind === 'branch');
+        if (end.kind === 'dynamic' && comesBehind(i.insn)) lead(next, false);
         break;
       }
       at = next;
     }
   }
   return { entry, insns: known, leaders };
+}
+
+/** Does control come to what is behind an instruction, sooner or later: behind a call, or one that is the interpreter's? */
+function comesBehind(insn: Insn): boolean {
+  const { methods } = rowUse(insn.row, isLong(insn));
+  return insn.row.name === 'call' || !(methods.has('transfer') || methods.has('jump') || methods.has('branch'));
 }
 
 /** The blocks of what was reached. */
@@ -157,7 +171,21 @@ export function cfgOf({ entry, insns, leaders }: Reached, canTranslate: CodeSour
     const block = makeBlock(at, insns, leaders, canTranslate);
     if (block) blocks.set(at, block);
   }
-  return { entry, blocks };
+  return { entry, blocks, resumes: resumesOf(entry, blocks) };
+}
+
+/** Where control comes back to, of the entry's page: pages are asked for on the way from it to others. */
+function resumesOf(entry: number, blocks: ReadonlyMap<number, Block>): number[] {
+  const found = new Set<number>();
+  for (const { insns, end } of blocks.values()) {
+    const last = end.kind === 'interpret' ? end.insn : insns.at(-1);
+    if (!last || !comesBehind(last.insn)) continue;
+    const isLeft =
+      end.kind === 'interpret' || end.kind === 'dynamic' || (end.kind === 'call' && !blocks.has(end.target));
+    const next = last.at + last.insn.length;
+    if (isLeft && next !== entry && pageOf(next) === 0 && blocks.get(next)?.insns.length) found.add(next);
+  }
+  return [...found].sort((a, b) => a - b);
 }
 
 /** How control leaves after an instruction; undefined when it goes on to the next. */
@@ -211,6 +239,8 @@ export function successors(cfg: Cfg, b: Block, sites: readonly number[]): number
       return [];
   }
 }
+/** The virtual block in which an entry is chosen, where there are several. */
+export const ENTRY_NODE = Number.MIN_SAFE_INTEGER + 1;
 /** The virtual block in which a popped return address is compared with the region's return sites. */
 export const RETURN_NODE = Number.MIN_SAFE_INTEGER;
 

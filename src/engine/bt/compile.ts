@@ -29,6 +29,8 @@ export interface WrittenModule {
    * behind the other into the table, from the imported constant `table` on.
    */
   readonly exits: readonly (Int32Array | undefined)[];
+  /** By plan the positions of its entries; empty for one that could not be written. */
+  readonly entries: readonly Int32Array[];
   /** What the first plan that could not be written failed with. */
   readonly error: unknown;
 }
@@ -51,21 +53,23 @@ export function writeModule(plans: readonly RegionPlan[]): WrittenModule {
   const m = new ModuleBuilder(importOf);
   const table = m.importConstant(LINK, 'table');
   let error: unknown;
-  const exits = plans.map(({ name, cfg, pages }, i) => {
+  const regions = plans.map(({ name, cfg, pages }, i) => {
     const exitTable = m.importConstant(LINK, `exits${i}`);
     const before = m.functionNames.length;
     try {
-      return packExits(new RegionWriter(m, name, cfg, { joinHandler: SPECIAL.join, exitTable, pages }).write());
+      return new RegionWriter(m, name, cfg, { joinHandler: SPECIAL.join, exitTable, pages }).write();
     } catch (e) {
       error ??= e;
       if (m.functionNames.length > before) m.dropLast();
       return undefined;
     }
   });
+  const exits = regions.map((r) => r && packExits(r.exits));
+  const entries = regions.map((r) => Int32Array.from(r?.entries ?? []));
   const names = m.functionNames;
-  if (names.length === 0) return { bytes: undefined, exits, error };
+  if (names.length === 0) return { bytes: undefined, exits, entries, error };
   m.element(table, names);
-  return { bytes: m.build({ maximumPages: 65536, shared: false, tableSize: 0 }), exits, error };
+  return { bytes: m.build({ maximumPages: 65536, shared: false, tableSize: 0 }), exits, entries, error };
 }
 
 /** Numbers of a packed exit. */

@@ -29,6 +29,7 @@ export interface JobResult {
   /** Undefined when no region could be written or V8 refuses the module. */
   readonly module: WebAssembly.Module | undefined;
   readonly exits: readonly (Int32Array | undefined)[];
+  readonly entries: readonly Int32Array[];
   /** Bytes of the module. */
   readonly size: number;
   readonly bytes: Uint8Array<ArrayBuffer> | undefined;
@@ -114,14 +115,16 @@ function unpackJob(job: Job, decoder: Decoder): RegionPlan[] {
 /** Carries out a job. `decoder` must be of the same rows as that of the vCPU. Does not throw. */
 export function carryOut(job: Job, decoder: Decoder): JobResult {
   const started = performance.now();
-  const none = { id: job.id, module: undefined, exits: job.names.map(() => undefined), size: 0, bytes: undefined };
+  const nothing = { exits: job.names.map(() => undefined), entries: job.names.map(() => new Int32Array()) };
+  const none = { id: job.id, module: undefined, ...nothing, size: 0, bytes: undefined };
   try {
-    const { bytes, exits } = writeModule(unpackJob(job, decoder));
+    const { bytes, exits, entries } = writeModule(unpackJob(job, decoder));
     const module = bytes && new WebAssembly.Module(bytes);
     return {
       id: job.id,
       module,
       exits,
+      entries,
       size: bytes?.length ?? 0,
       bytes: job.wantsBytes ? bytes : undefined,
       ms: performance.now() - started,

@@ -10,6 +10,8 @@ import type { PackablePlan } from './job.ts';
 
 /** Pages of a region at the most. */
 const MAX_PAGES = 16;
+/** A function of more instructions that has a region is called there; smaller ones become part of each caller's. */
+const INLINED_INSNS = 16;
 
 /** A place that is to be the entry of a region. */
 export interface Entry {
@@ -43,6 +45,8 @@ export interface PlannerOptions {
   readonly limits: RegionLimits;
   /** The interpreter's handler of a record that a region stands in for. */
   original(rec: number): number | undefined;
+  /** Instructions of the region whose entry a record is. */
+  sizeOf(rec: number): number | undefined;
 }
 
 export class Planner {
@@ -92,6 +96,11 @@ export class Planner {
       wasReached: (at) => {
         const page = pages(pageOf(at));
         return page !== undefined && this.u32(page.page + CODE_PAGE.ENTRY + (at & 0xfff) * 4) !== 0;
+      },
+      isApart: (at) => {
+        const page = pages(pageOf(at));
+        const rec = page === undefined ? 0 : this.u32(page.page + CODE_PAGE.ENTRY + (at & 0xfff) * 4);
+        return (this.o.sizeOf(rec) ?? 0) > INLINED_INSNS;
       },
       canTranslate,
     };

@@ -13,7 +13,16 @@ import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts
 import { HANDLER } from '../interp/backend.ts';
 import { gotoKnown } from '../interp/goto.ts';
 import { RegionOps } from './backend.ts';
-import { type Block, type Cfg, pageOf, RETURN_NODE, type RegionInsn, returnSites, successors } from './cfg.ts';
+import {
+  type Block,
+  type Cfg,
+  ENTRY_NODE,
+  pageOf,
+  RETURN_NODE,
+  type RegionInsn,
+  returnSites,
+  successors,
+} from './cfg.ts';
 import type { Comparison } from './lazy-flags.ts';
 import { blocksNeedingFlags } from './liveness.ts';
 import { accessKey, type PageUse, STACK_KEY } from './memory.ts';
@@ -32,6 +41,13 @@ export interface RegionExit {
   readonly target: number;
 }
 
+/** A region as it was written. */
+export interface WrittenRegion {
+  readonly exits: readonly RegionExit[];
+  /** Positions of its entries. */
+  readonly entries: readonly number[];
+}
+
 /** What a region needs of the code cache. */
 export interface RegionLinks {
   /** Table index of the handler of records that go to a position. */
@@ -47,6 +63,8 @@ export class RegionWriter {
   private readonly ops: RegionOps;
   private readonly cfg: Cfg;
   private readonly links: RegionLinks;
+  /** Positions of the entries; the first is the graph's own. */
+  private entries: readonly number[] = [];
   private readonly s: Structure;
   private readonly sites: readonly number[];
   /**
@@ -62,6 +80,8 @@ export class RegionWriter {
   /** Loops (nodes) whose flags are those of their comparison: variables that say whether it was carried out. */
   private readonly again = new Map<number, number>();
   private exit: Label = 0;
+  /** Conditions under which an entry is left at once. */
+  private guards: readonly Expr[] = [];
   private readonly budget: number;
   /** Variable: the way out, an offset in the table of exits or one of the two below. */
   private readonly exitSite: number;
@@ -83,7 +103,7 @@ export class RegionWriter {
     this.links = links;
     this.sites = returnSites(cfg);
     this.ownLoops = new Set([...cfg.blocks.values()].filter(isOwnLoop).map((b) => b.at));
-    this.s = structure(this.wayTo(cfg.entry), (k) => this.successorsOf(k), RETURN_NODE);
+    this.s = this.chooseEntries();
     const { f } = this;
     const control = {
       leaveAt: (i: RegionInsn): void => this.leaveAt(i),
@@ -102,8 +122,26 @@ export class RegionWriter {
     this.pageNumbers = [...new Set([...cfg.blocks.keys()].map(pageOf))].filter((d) => d !== 0);
   }
 
+  /** Takes as entries, besides the graph's own, those places of return that do not make two ways into a loop. */
+  private chooseEntries(): Structure {
+    const structureOf = (entries: readonly number[]): Structure => {
+      this.entries = entries;
+      const root = entries.length > 1 ? ENTRY_NODE : this.wayTo(entries[0]!);
+      return structure(root, (k) => this.successorsOf(k), RETURN_NODE);
+    };
+    let entries: readonly number[] = [this.cfg.entry];
+    let best = structureOf(entries);
+    for (const at of this.cfg.resumes) {
+      if (entries.length === MAX_ENTRIES) break;
+      const tried = structureOf([...entries, at]);
+      if (tried.irreducible <= best.irreducible) [entries, best] = [this.entries, tried];
+    }
+    this.entries = entries;
+    return best;
+  }
   private successorsOf(key: number): readonly number[] {
     if (isWayIn(key)) return [Math.floor(key)];
+    if (key === ENTRY_NODE) return this.entries.map((at) => this.wayTo(at));
     const to = key === RETURN_NODE ? this.sites : successors(this.cfg, this.cfg.blocks.get(key)!, this.sites);
     return to.map((target) => this.wayTo(target, key));
   }
@@ -116,14 +154,14 @@ export class RegionWriter {
     return this.s.index.get(to)! <= this.s.index.get(from)!;
   }
 
-  /** Emits the whole function. @returns its exits */
-  write(): readonly RegionExit[] {
+  /** Emits the whole function. @returns its exits and the positions of its entries */
+  write(): WrittenRegion {
     const { f } = this;
     const [cpu, rec] = [f.param(0), f.param(1)];
     f.block((exit) => {
       this.exit = exit;
-      this.guardSegments();
-      this.guardUnits();
+      this.guards = [...this.segmentGuards(), ...this.unitGuards()].map((g) => f.let(g));
+      if (this.entries.length === 1) this.guard(this.cfg.entry);
       this.tree(0);
       f.unreachable();
     });
@@ -133,7 +171,7 @@ export class RegionWriter {
       const left = x.sub(x.load('i32', cpu, CPU.budget!), x.load('i32_16u', rec, REC.COUNT));
       f.setVariable(this.budget, left);
     });
-    return this.exits;
+    return { exits: this.exits, entries: this.entries };
   }
   private writeExit(): void {
     const { f } = this;
@@ -166,10 +204,13 @@ export class RegionWriter {
     f.returnCall('goto', cpu, rip);
   }
 
+  /** Leaves before an entry if the region is not for the state that the vCPU is in. */
+  private guard(entry: number): void {
+    for (const g of this.guards) this.f.unlikely(g, () => this.leaveBefore(this.firstInsn(entry)!, 0));
+  }
   /** 32-bit code is translated for flat segments: base 0, limit 4 GiB, writable data. Others are the interpreter's. */
-  private guardSegments(): void {
-    const first = this.firstInsn(this.cfg.entry)!;
-    if (first.insn.mode.code === 64) return;
+  private segmentGuards(): Expr[] {
+    if (this.firstInsn(this.cfg.entry)!.insn.mode.code === 64) return [];
     const cpu = this.f.param(0);
     const all = [SEG.es, SEG.cs, SEG.ss, SEG.ds];
     const bases = all.map((s) => x.load('i64', cpu, CPU.seg_base! + s * 8)).reduce((a, b) => x.or(a, b));
@@ -185,7 +226,7 @@ export class RegionWriter {
       x.and(x.eqz(bases), x.compare('eq', used, x.i32Const(-1))),
       x.compare('eq', writable, x.i32Const(ATTR.WRITABLE | ATTR.P)),
     );
-    this.f.unlikely(x.eqz(flat), () => this.leaveBefore(first, 0));
+    return [x.eqz(flat)];
   }
   private usesSegment(seg: number): boolean {
     for (const b of this.cfg.blocks.values()) {
@@ -240,8 +281,23 @@ export class RegionWriter {
     this.node = n;
     const key = this.s.order[n]!;
     if (key === RETURN_NODE) this.returnCode();
+    else if (key === ENTRY_NODE) this.entryCode();
     else if (isWayIn(key)) this.goToNode(Math.floor(key));
     else this.blockCode(this.cfg.blocks.get(key)!);
+  }
+  /** The record that the interpreter came by tells the entry. */
+  private entryCode(): void {
+    const { f } = this;
+    const [main, ...others] = this.entries;
+    for (const at of others) {
+      const isHere = x.compare('eq', f.param(1), x.i32Const(this.firstInsn(at)!.rec));
+      f.if(isHere, () => {
+        this.guard(at);
+        this.goTo(at);
+      });
+    }
+    this.guard(main!);
+    this.goTo(main!);
   }
   /** Goes from the current node to a position: inside the region if it is a block there. */
   private goTo(target: number): void {
@@ -283,7 +339,8 @@ export class RegionWriter {
   /** Number of the page that the current node is in; undefined where it may be any. */
   private currentPage(): number | undefined {
     const key = this.s.order[this.node]!;
-    return key === RETURN_NODE ? undefined : pageOf(key);
+    if (key === RETURN_NODE) return undefined;
+    return key === ENTRY_NODE ? 0 : pageOf(key);
   }
   /** A loop goes round, unless the budget is used up. */
   private goBack(to: number, target: number): void {
@@ -390,11 +447,9 @@ export class RegionWriter {
     if (unit !== 'x87' && unit !== 'mmx') return;
     this.f.unlikely(x.load('i32', this.f.param(0), CPU.fpu_trap!), () => this.leaveAt(i));
   }
-  private guardUnits(): void {
+  private unitGuards(): Expr[] {
     const uses = [...this.cfg.blocks.values()].some((b) => b.insns.some((i) => i.insn.row.unit === 'sse'));
-    if (!uses) return;
-    const first = this.firstInsn(this.cfg.entry)!;
-    this.f.unlikely(x.load('i32', this.f.param(0), CPU.sse_trap!), () => this.leaveBefore(first, 0));
+    return uses ? [x.load('i32', this.f.param(0), CPU.sse_trap!)] : [];
   }
 
   private branchTaken(): void {
@@ -477,6 +532,9 @@ export class RegionWriter {
 /** Ways out that are not in the table: to a computed rip, and the same with a look at events. */
 const EXIT_RIP = -1;
 const EXIT_EVENTS = -2;
+
+/** Most entries of a region. */
+const MAX_ENTRIES = 12;
 
 const WAY_IN = 0.5;
 const isWayIn = (key: number): boolean => !Number.isInteger(key);

@@ -16,6 +16,8 @@ export interface Structure {
   readonly loopSize: readonly number[];
   /** More than one forward edge comes in. */
   readonly isMerge: readonly boolean[];
+  /** How many edges are so. */
+  readonly irreducible: number;
   /** True for an edge that goes back to a node that does not dominate its source: it has to leave the region. */
   isIrreducible(from: number, to: number): boolean;
 }
@@ -41,9 +43,11 @@ export function structure(entry: number, successors: (key: number) => readonly n
   };
   const isLoop = order.map(() => false);
   const forward = order.map(() => 0);
+  let irreducible = 0;
   for (const [from, to] of edges) {
     if (to > from) forward[to] = forward[to]! + 1;
     else if (dominates(to, from)) isLoop[to] = true;
+    else irreducible++;
   }
   const hubIndex = hub === undefined ? -1 : (index.get(hub) ?? -1);
   const direct = edges.filter(([from]) => from !== hubIndex);
@@ -58,6 +62,7 @@ export function structure(entry: number, successors: (key: number) => readonly n
     isLoop,
     loopSize,
     isMerge: forward.map((n) => n > 1),
+    irreducible,
     isIrreducible: (from, to) => to <= from && !dominates(to, from),
   };
 }

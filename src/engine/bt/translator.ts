@@ -70,7 +70,7 @@ export interface TranslatorCounters {
 }
 
 /** What is installed: see JobResult. */
-type MadeModule = Pick<JobResult, 'module' | 'exits' | 'size' | 'bytes'>;
+type MadeModule = Pick<JobResult, 'module' | 'exits' | 'entries' | 'size' | 'bytes'>;
 
 /** Plans that the compiler has. */
 interface Underway {
@@ -103,8 +103,8 @@ export class Translator {
   private live = 0;
   private rest = COUNTER_REST;
   private pending = new Map<number, Entry>();
-  /** Entries' records of regions that are being made. */
-  private readonly making = new Set<number>();
+  /** Records of entries, certain and possible ones, of regions that are being made; with the place if it got hot since. */
+  private readonly making = new Map<number, Entry | undefined>();
   private compiler: RegionCompiler | undefined;
   private readonly underway = new Map<number, Underway>();
   private nextJob = 0;
@@ -112,13 +112,16 @@ export class Translator {
   private generation = 0;
   /** The interpreter's handler of records that a region stands in for. */
   private readonly originals = new Map<number, number>();
+  /** Instructions of regions, by their entries' records. */
+  private readonly sizes = new Map<number, number>();
 
   constructor(options: TranslatorOptions) {
     this.o = options;
     this.limits = { ...LIMITS, ...options.limits };
     this.view = new DataView(options.memory.buffer);
     const original = (rec: number): number | undefined => this.originals.get(rec);
-    this.planner = new Planner({ ...options, limits: this.limits, original });
+    const sizeOf = (rec: number): number | undefined => this.sizes.get(rec);
+    this.planner = new Planner({ ...options, limits: this.limits, original, sizeOf });
     this.firstSlot = options.table.length;
     this.nextSlot = this.firstSlot;
     this.compiler = options.compiler;
@@ -136,6 +139,7 @@ export class Translator {
     this.pending.clear();
     this.making.clear();
     this.originals.clear();
+    this.sizes.clear();
     for (let i = this.firstSlot; i < this.nextSlot; i++) this.o.table.set(i, null);
     this.nextSlot = this.firstSlot;
     this.live = 0;
@@ -158,13 +162,15 @@ export class Translator {
   hot(cpu: number, rec: number): void {
     const counter = cpu + HOT.OFFSET + ((rec >>> 4) & ((HOT.ENTRIES - 1) * 2));
     this.view.setUint16(counter, this.rest, true);
-    if (this.isKnown(rec)) return;
+    if (this.originals.has(rec) || this.pending.has(rec)) return;
     const at = this.view.getUint16(rec + REC.OFFSET, true);
     const pageBase = this.view.getBigUint64(cpu + CPU.page_base!, true);
     const page = this.planner.codePageAt(cpu, pageBase);
     if (page === 0) return;
     if (this.u32(page + CODE_PAGE.ENTRY + at * 4) !== rec) return;
-    this.pending.set(rec, { cpu, rec, page, at, rip: pageBase + BigInt(at) });
+    const place = { cpu, rec, page, at, rip: pageBase + BigInt(at) };
+    if (this.making.has(rec)) this.making.set(rec, place);
+    else this.pending.set(rec, place);
   }
 
   /** A record that is a region's entry, or is going to be. */
@@ -245,8 +251,11 @@ export class Translator {
       insns += plan.reached.insns.size;
       for (const b of plan.cfg.blocks.values()) if (b.insns[0]) covered.add(b.insns[0].rec);
     }
-    for (const { entry } of plans) this.making.add(entry.rec);
-    for (const plan of plans) this.continueBehind(plan);
+    for (const { entry } of plans) this.making.set(entry.rec, undefined);
+    for (const plan of plans) {
+      for (const { rec } of placesOf(plan, plan.cfg.resumes)) if (!this.isKnown(rec)) this.making.set(rec, undefined);
+      this.continueBehind(plan);
+    }
     return plans;
   }
 
@@ -275,6 +284,7 @@ export class Translator {
       const { insn } = end.insn;
       if (rowUse(insn.row, insn.mode.code === 64).methods.has('transfer')) continue;
       const at = end.insn.at + insn.length;
+      if (cfg.resumes.includes(at)) continue;
       const page = pageAt(pageOf(at));
       const rec = page ? this.o.cache.recordAt(p.cpu, page.page, page.host, at & 0xfff) : 0;
       if (!page || rec === 0 || this.isKnown(rec)) continue;
@@ -294,6 +304,15 @@ export class Translator {
       this.counters.late++;
       return 0;
     });
+    this.install(plans, made, tables);
+    // Places that did not become entries and were waiting for that.
+    for (const { rec } of plans.flatMap((plan) => placesOf(plan, plan.cfg.resumes))) {
+      const hot = this.making.get(rec);
+      this.making.delete(rec);
+      if (hot && !this.isKnown(rec)) this.pending.set(rec, hot);
+    }
+  }
+  private install(plans: readonly Plan[], made: MadeModule, tables: readonly number[]): void {
     if (!made.module || tables.every((at) => at === 0)) return;
     let slot = this.instantiate(made.module, made.exits, tables);
     plans.forEach((plan, i) => {
@@ -301,9 +320,13 @@ export class Translator {
       const place = slot++;
       // A function without exits is in the table and nobody goes there.
       if (tables[i] === 0) return;
-      const { rec, rip } = plan.entry;
-      this.originals.set(rec, this.u32(rec + REC.HANDLER));
-      this.view.setUint32(rec + REC.HANDLER, place, true);
+      const { rip } = plan.entry;
+      for (const { rec, at, page } of placesOf(plan, made.entries[i]!)) {
+        if (this.originals.has(rec) || this.u32(page + CODE_PAGE.ENTRY + at * 4) !== rec) continue;
+        this.originals.set(rec, this.u32(rec + REC.HANDLER));
+        this.sizes.set(rec, plan.reached.insns.size);
+        this.view.setUint32(rec + REC.HANDLER, place, true);
+      }
       this.counters.regions++;
       for (const b of plan.cfg.blocks.values()) this.counters.insns += b.insns.length;
       this.o.onRegion?.(rip, plan.cfg);
@@ -337,4 +360,12 @@ export class Translator {
     });
     return first;
   }
+}
+
+/** Block starts of a plan's first page as places. */
+function placesOf({ entry, cfg }: Plan, starts: Iterable<number>): Entry[] {
+  return Array.from(starts, (at) => {
+    const { rec } = cfg.blocks.get(at)!.insns[0]!;
+    return { cpu: entry.cpu, rec, page: entry.page, at, rip: entry.rip + BigInt(at - entry.at) };
+  });
 }
