@@ -185,12 +185,6 @@ export class DecodeCache {
     this.decodeTrace(cpu, 0n, 0n, at, host, page, true);
     return this.u32(page + CODE_PAGE.ENTRY + at * 4);
   }
-  /** A record that goes to `target`, an offset from the start of a page (also outside it); 0 when there is no room. */
-  joinRecord(page: number, target: number): number {
-    const at = this.o.runtime.code_records(page, 1) >>> 0;
-    if (at !== 0) writeSpecial(this.view, at, SPECIAL.join, { offset: target & 0xfff, count: 0 }, { disp: target });
-    return at;
-  }
   /** Room of `count` records that lasts as long as those of a page; 0 when there is none. */
   roomFor(page: number, count: number): number {
     return this.o.runtime.code_records(page, count) >>> 0;

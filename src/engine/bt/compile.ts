@@ -6,7 +6,6 @@ import { HELPERS } from '../../isa/helpers.ts';
 import type { Insn } from '../../isa/insn.ts';
 import { type FuncType, type ImportSource, ModuleBuilder } from '../../wasm/module.ts';
 import { INTERPRETER_FUNCTIONS } from '../interp/module.ts';
-import { SPECIAL } from '../interp/special.ts';
 import { RegionOps } from './backend.ts';
 import { type Cfg, isTranslatable } from './cfg.ts';
 import { type RegionExit, RegionWriter } from './region.ts';
@@ -57,7 +56,7 @@ export function writeModule(plans: readonly RegionPlan[]): WrittenModule {
     const exitTable = m.importConstant(LINK, `exits${i}`);
     const before = m.functionNames.length;
     try {
-      return new RegionWriter(m, name, cfg, { joinHandler: SPECIAL.join, exitTable, pages }).write();
+      return new RegionWriter(m, name, cfg, { exitTable, pages }).write();
     } catch (e) {
       error ??= e;
       if (m.functionNames.length > before) m.dropLast();
@@ -73,14 +72,14 @@ export function writeModule(plans: readonly RegionPlan[]): WrittenModule {
 }
 
 /** Numbers of a packed exit. */
-const EXIT_NUMBERS = 5;
+const EXIT_NUMBERS = 4;
 function packExits(exits: readonly RegionExit[]): Int32Array {
-  return Int32Array.from(exits.flatMap((e) => [e.handler, e.rec, e.back, e.page, e.target]));
+  return Int32Array.from(exits.flatMap((e) => [e.handler, e.rec, e.back, e.page]));
 }
 export const countExits = (packed: Int32Array): number => packed.length / EXIT_NUMBERS;
 export function unpackExit(packed: Int32Array, n: number): RegionExit {
-  const [handler, rec, back, page, target] = packed.subarray(n * EXIT_NUMBERS, (n + 1) * EXIT_NUMBERS);
-  return { handler: handler!, rec: rec! >>> 0, back: back!, page: page!, target: target! };
+  const [handler, rec, back, page] = packed.subarray(n * EXIT_NUMBERS, (n + 1) * EXIT_NUMBERS);
+  return { handler: handler!, rec: rec! >>> 0, back: back!, page: page! };
 }
 
 const WASM_TYPE = { i: 'i32', l: 'i64', v: 'v128' } as const;

@@ -34,11 +34,9 @@ type Expr = x.Expr;
 /** What becomes a REGION_EXIT; `page` is the number of the record's page. */
 export interface RegionExit {
   readonly handler: number;
-  /** The record; 0 for one of that page that goes to `target`, a position anywhere, and has to be made. */
   readonly rec: number;
   readonly back: number;
   readonly page: number;
-  readonly target: number;
 }
 
 /** A region as it was written. */
@@ -50,8 +48,6 @@ export interface WrittenRegion {
 
 /** What a region needs of the code cache. */
 export interface RegionLinks {
-  /** Table index of the handler of records that go to a position. */
-  readonly joinHandler: number;
   /** Address at which the exits will be in memory. */
   readonly exitTable: Expr;
   /** The code page of a page of the region, and how often that had been dropped. */
@@ -188,10 +184,9 @@ export class RegionWriter {
       }
       const handler = f.let(x.load('i32', at, REGION_EXIT.HANDLER));
       const next = f.let(x.load('i32', at, REGION_EXIT.REC));
-      // Between a region and the instructions behind it nothing else looks at the budget. Records of joins do.
+      // Between a region and the instructions behind it nothing else looks at the budget.
       const left = x.sub(x.load('i32', cpu, CPU.budget!), x.load('i32_16u', next, REC.COUNT));
-      const isOwn = x.compare('ne', handler, x.i32Const(this.links.joinHandler));
-      f.unlikely(x.and(x.compare('lt_s', left, x.i32Const(0)), isOwn), () => f.returnCall('yield_at', cpu, next));
+      f.unlikely(x.compare('lt_s', left, x.i32Const(0)), () => f.returnCall('yield_at', cpu, next));
       f.returnCallIndirect(HANDLER, handler, cpu, next);
     });
     f.store('i32', cpu, CPU.budget!, f.get(this.budget));
@@ -308,7 +303,7 @@ export class RegionWriter {
     const to = this.s.index.get(target);
     if (to === undefined || this.s.isIrreducible(this.node, to)) {
       if (target === RETURN_NODE) this.leaveToRip(this.f.get(this.returnTo));
-      else this.leaveTo(Math.floor(target));
+      else this.leaveToRip(this.ops.ripOf(Math.floor(target)));
       return;
     }
     if (to <= this.node) {
@@ -494,14 +489,10 @@ export class RegionWriter {
   }
   /** Lets the interpreter go on at an instruction; `unspent` instructions of the block were not carried out. */
   private leaveBefore(i: RegionInsn, unspent: number): void {
-    this.leaveBy({ handler: i.handler, rec: i.rec, back: unspent + i.count, page: pageOf(i.at), target: 0 });
-  }
-  private leaveTo(target: number): void {
-    const page = this.currentPage() ?? 0;
-    this.leaveBy({ handler: this.links.joinHandler, rec: 0, back: 0, page, target });
+    this.leaveBy({ handler: i.handler, rec: i.rec, back: unspent + i.count, page: pageOf(i.at) });
   }
   private leaveBy(e: RegionExit): void {
-    const key = `${e.handler} ${e.rec} ${e.back} ${e.page} ${e.target}`;
+    const key = `${e.handler} ${e.rec} ${e.back} ${e.page}`;
     let n = this.exitNumber.get(key);
     if (n === undefined) {
       n = this.exits.push(e) - 1;

@@ -266,11 +266,9 @@ export class Translator {
     if (start === 0) return 0;
     for (let n = 0; n < count; n++) {
       const e = unpackExit(exits, n);
-      const rec = e.rec !== 0 ? e.rec : this.o.cache.joinRecord(plan.pages(e.page).page, e.target - e.page * 4096);
-      if (rec === 0) return 0;
       const at = start + n * REGION_EXIT.SIZE;
       this.view.setUint32(at + REGION_EXIT.HANDLER, e.handler, true);
-      this.view.setUint32(at + REGION_EXIT.REC, rec, true);
+      this.view.setUint32(at + REGION_EXIT.REC, e.rec, true);
       this.view.setInt32(at + REGION_EXIT.BACK, e.back, true);
       this.view.setInt32(at + REGION_EXIT.PAGE, e.page * 4096, true);
     }
