@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import type { ChosenEngine } from '../../machine/engine-choice.ts';
 import type { MachineOptions as MachineEngine } from '../../machine/machine.ts';
 import { readBranchHints } from './branch-hints.ts';
-import { compileAtOnce } from './compile-at-once.ts';
 import type { MachineFactory } from './contract.ts';
 import { HostError, UsageError } from './errors.ts';
 import type { IrqchipName } from './options.ts';
@@ -52,7 +51,6 @@ export async function machineFactory(options: EngineOptions): Promise<MachineFac
       const openCompiler = (features: ReadonlySet<string>) => {
         // A single processor has nothing to gain.
         if (availableParallelism() < 2) return undefined;
-        compileAtOnce();
         return openRegionCompiler(features, machineOptions.logOutput);
       };
       return Machine.create({ ...machineOptions, engine, openVm, openCompiler, cpu, image });

@@ -2,6 +2,7 @@
 
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { JobResult, RegionCompiler } from '../../engine/bt/job.ts';
+import { compileAtOnce } from './compile-at-once.ts';
 
 /** What the thread is started with, besides its port. */
 export interface RegionWorkerData {
@@ -30,8 +31,15 @@ export function openRegionCompiler(
   thread.unref();
   thread.on('error', (error) => fail(error instanceof Error ? error.message : String(error)));
   thread.on('exit', (code) => fail(`exit code ${code}`));
+  let isFirst = true;
   return {
-    post: (job) => port.postMessage(job),
+    post: (job) => {
+      // Not before the machine is made: while V8 compiles a whole module in the background, as that of an unpacker,
+      // nothing keeps Node from ending.
+      if (isFirst) compileAtOnce();
+      isFirst = false;
+      port.postMessage(job);
+    },
     poll: () => receiveMessageOnPort(port)?.message as JobResult | undefined,
     get failed() {
       return failed;
