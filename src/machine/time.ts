@@ -17,7 +17,7 @@ export interface Slice {
 /** The time source of one machine. */
 export interface TimeSource {
   /** Monotonic nanoseconds from any origin. */
-  readonly nowNs: () => bigint;
+  readonly nowNs: () => number;
   /** The date as milliseconds since 1970. */
   readonly wallMs: () => number;
   /** 64 random bits for the guest; undefined: the platform's generator. */
@@ -54,7 +54,7 @@ export class HostTime implements TimeSource {
   /** Instructions per nanosecond, measured, for sizing slices. */
   #speed = 0.05;
 
-  readonly nowNs = (): bigint => BigInt(Math.round(performance.now() * NS_PER_MS));
+  readonly nowNs = (): number => Math.round(performance.now() * NS_PER_MS);
   readonly wallMs = (): number => Date.now();
 
   plan(ns: number | undefined, longestNs = SLICE_NS): Slice {
@@ -83,7 +83,7 @@ export class InstructionTime implements TimeSource, Snapshottable {
   /** Instructions executed since power-on; set by the owner of the vCPU. */
   executed: () => number = () => 0;
   /** Time in which the guest was halted. */
-  #skipped = 0n;
+  #skipped = 0;
   #random: bigint;
 
   /** @param seed of the random bits that the guest gets, 64 bits */
@@ -91,8 +91,8 @@ export class InstructionTime implements TimeSource, Snapshottable {
     this.#random = BigInt.asUintN(64, seed);
   }
 
-  readonly nowNs = (): bigint => BigInt(this.executed() * INSTRUCTION_NS) + this.#skipped;
-  readonly wallMs = (): number => POWER_ON_MS + Number(this.nowNs()) / NS_PER_MS;
+  readonly nowNs = (): number => this.executed() * INSTRUCTION_NS + this.#skipped;
+  readonly wallMs = (): number => POWER_ON_MS + this.nowNs() / NS_PER_MS;
 
   /** splitmix64 (Steele, Lea, Flood 2014). */
   readonly random64 = (): bigint => {
@@ -111,7 +111,7 @@ export class InstructionTime implements TimeSource, Snapshottable {
   async halted(ns: number | undefined, wait: Wait): Promise<boolean> {
     // Nothing will ever wake this guest; whoever runs it may stop it.
     if (ns === undefined) return wait.sleep(LONG_SLEEP_MS);
-    if (ns > 0) this.#skipped += BigInt(ns);
+    if (ns > 0) this.#skipped += ns;
     return false;
   }
 
@@ -119,7 +119,7 @@ export class InstructionTime implements TimeSource, Snapshottable {
     return { skipped: this.#skipped.toString(), random: this.#random.toString() };
   }
   restore(state: DeviceState): void {
-    this.#skipped = stateBigint(state, 'skipped');
+    this.#skipped = Number(stateBigint(state, 'skipped'));
     this.#random = BigInt.asUintN(64, stateBigint(state, 'random'));
   }
 }

@@ -54,17 +54,17 @@ describe('ManualClock', () => {
 
 describe('HostClock', () => {
   it('starts at zero and never runs backwards', () => {
-    let host = 1000n;
+    let host = 1000;
     const clock = new HostClock(() => host);
     expect(clock.now()).toBe(0n);
-    host = 1500n;
+    host = 1500;
     expect(clock.now()).toBe(500n);
-    host = 1200n;
+    host = 1200;
     expect(clock.now()).toBe(500n);
   });
 
   it('fires what is due and leaves what was set meanwhile to the next call', () => {
-    let host = 0n;
+    let host = 0;
     const clock = new HostClock(() => host);
     const fired: string[] = [];
     clock.at(100n, () => {
@@ -74,7 +74,7 @@ describe('HostClock', () => {
     clock.at(150n, () => fired.push('b'));
     clock.at(900n, () => fired.push('late'));
     expect(clock.runDue()).toBe(false);
-    host = 200n;
+    host = 200;
     expect(clock.nextDeadline()).toBe(100n);
     expect(clock.runDue()).toBe(true);
     expect(fired).toEqual(['a', 'b']);
@@ -84,26 +84,26 @@ describe('HostClock', () => {
   });
 
   it('goes on from the time of a snapshot', () => {
-    let host = 5000n;
+    let host = 5000;
     const clock = new HostClock(() => host);
-    host = 5300n;
+    host = 5300;
     const state = clock.state();
-    let otherHost = 9n;
+    let otherHost = 9;
     const other = new HostClock(() => otherHost);
     other.restore(JSON.parse(JSON.stringify(state)));
     expect(other.now()).toBe(300n);
-    otherHost = 10n;
+    otherHost = 10;
     expect(other.now()).toBe(301n);
     expect(() => other.restore({ now: 1 })).toThrow(SnapshotError);
   });
 
   it('tells how late its timers were', () => {
-    let now = 0n;
+    let now = 0;
     const clock = new HostClock(() => now);
     expect(clock.timers).toEqual({ fired: 0, lateUs: 0, worstUs: 0 });
     clock.at(1_000n, () => {});
     clock.at(5_000n, () => {});
-    now = 5_000n;
+    now = 5_000;
     clock.runDue();
     expect(clock.timers).toEqual({ fired: 2, lateUs: 2, worstUs: 4 });
   });

@@ -8,11 +8,11 @@ describe('time that counts instructions', () => {
     let executed = 1000;
     const time = new InstructionTime(1n);
     time.executed = () => executed;
-    expect(time.nowNs()).toBe(1000n * BigInt(INSTRUCTION_NS));
+    expect(time.nowNs()).toBe(1000 * INSTRUCTION_NS);
     const start = time.wallMs();
     expect(await time.halted(5_000_000, new Wait())).toBe(false);
     executed += 100_000;
-    expect(time.nowNs()).toBe(101_000n * BigInt(INSTRUCTION_NS) + 5_000_000n);
+    expect(time.nowNs()).toBe(101_000 * INSTRUCTION_NS + 5_000_000);
     expect(time.wallMs() - start).toBeCloseTo(5 + (100_000 * INSTRUCTION_NS) / 1e6, 3);
     expect(new Date(start).toISOString()).toMatch(/^2026-01-01T00:00:00/);
   });
