@@ -68,7 +68,11 @@ _start:
     je trace
     cmpl $'i', %esi
     je idle
+    movl $50, %ebp
     cmpl $'b', %esi
+    je busy
+    movl $300, %ebp
+    cmpl $'c', %esi
     je busy
 power_off:                      // PM1a control: SLP_EN with the sleep type of S5
     movw $0x604, %dx
@@ -83,10 +87,10 @@ idle:
     jb idle
     jmp tell
 
-// b: computes for 50 ticks of 10 ms.
+// b: computes for 50 ticks of 10 ms; c: for 300.
 busy:
     incl %edi
-    cmpl $50, ticks
+    cmpl %ebp, ticks
     jb busy
 // Says how many milliseconds that took by the time-stamp counter of 1 GHz.
 tell:
