@@ -135,7 +135,7 @@ export abstract class RegionFlags extends RegionMemory {
     }
     this.setCc(state);
   }
-  protected setCc(state: { op: number; r: Expr; x: Expr; y: Expr }): void {
+  private setCc(state: { op: number; r: Expr; x: Expr; y: Expr }): void {
     const { f } = this;
     const cc = this.ccVars();
     f.setVariable(cc.op, x.i32Const(state.op));
@@ -162,18 +162,18 @@ export abstract class RegionFlags extends RegionMemory {
     const [a, b] = this.comparedValues(c);
     return isSameLocal(s.x, a) && isSameLocal(s.y, b);
   }
-  protected comparedValues(c: Comparison): [Expr, Expr] {
+  private comparedValues(c: Comparison): [Expr, Expr] {
     return [this.reg(c.w, c.x), typeof c.y === 'number' ? this.reg(c.w, c.y) : x.i64Const(c.y)];
   }
   /** The flags are going to be read. */
-  protected readFlags(): FlagState {
+  private readFlags(): FlagState {
     if (this.flagState.kind === 'again') {
       this.settleFlags();
       this.flagState = { kind: 'unknown' };
     }
     return this.flagState;
   }
-  protected flagOf(state: FlagState, flag: Flag): Expr {
+  private flagOf(state: FlagState, flag: Flag): Expr {
     if (state.kind === 'bits')
       return x.and(x.binary('shr_u', state.bits, x.i64Const(BigInt(FLAG_BIT[flag]))), x.i64Const(1n));
     if (state.kind === 'recipe') {
@@ -206,7 +206,7 @@ export abstract class RegionFlags extends RegionMemory {
     this.setArith(x.or(others, x.binary('shl', value, x.i64Const(BigInt(FLAG_BIT[flag])))));
   }
   /** The flags as EFLAGS bits but one. */
-  protected arithExcept(flag: Flag | undefined): Expr {
+  private arithExcept(flag: Flag | undefined): Expr {
     const keep = x.i64Const(~(flag ? 1n << BigInt(FLAG_BIT[flag]) : 0n));
     const state = this.readFlags();
     if (state.kind === 'bits') return x.and(state.bits, keep);

@@ -118,7 +118,7 @@ export abstract class RegionMemory extends RegionRegisters {
     for (const [seg, v] of this.bases) f.setVariable(v, x.load('i64', cpu, CPU.seg_base! + seg * 8));
   }
 
-  protected operand(n: number): Operand {
+  private operand(n: number): Operand {
     return this.current.insn.row.operands[n]!;
   }
   protected value(n: number): OperandValue {
@@ -141,7 +141,7 @@ export abstract class RegionMemory extends RegionRegisters {
     }
     return this.f.get(v);
   }
-  protected effective(m: MemRef): Expr {
+  private effective(m: MemRef): Expr {
     const { insn, at } = this.current;
     const popped = insn.row.popsFirst && m.base === 4 ? BigInt(insn.w / 8) : 0n;
     const disp = x.i64Const(m.disp + popped + (m.ripRelative ? BigInt(at + insn.length) : 0n));
@@ -154,13 +154,13 @@ export abstract class RegionMemory extends RegionRegisters {
     else if (m.base !== undefined) sum = x.add(this.gpr(m.base), sum);
     return this.asize === 32 ? this.zext(32, sum) : sum;
   }
-  protected toLinear(seg: number, offset: Expr): Expr {
+  private toLinear(seg: number, offset: Expr): Expr {
     const base = this.segmentBase(seg);
     if (!base) return offset;
     const sum = x.add(offset, base);
     return this.long ? sum : this.zext(32, sum);
   }
-  protected operandAddress(): Expr {
+  private operandAddress(): Expr {
     const { insn } = this.current;
     const m = insn.mem!;
     if (!this.address) {
@@ -172,7 +172,7 @@ export abstract class RegionMemory extends RegionRegisters {
     return this.address;
   }
   /** Bytes that the signed bit offset in operand 1 moves the address by, in steps of the operand (SDM vol.2 BT). */
-  protected bitDisplacement(): Expr {
+  private bitDisplacement(): Expr {
     const log2 = BigInt(Math.log2(this.w));
     const steps = this.sar(this.sext(this.w, this.get(1)), x.i64Const(log2));
     return this.shl(steps, x.i64Const(log2 - 3n));
@@ -275,7 +275,7 @@ export abstract class RegionMemory extends RegionRegisters {
     }
     return at;
   }
-  protected checkAlignment(va: Expr, width: MemWidth): void {
+  private checkAlignment(va: Expr, width: MemWidth): void {
     if (!this.current.insn.row.aligned || width < 128) return;
     this.f.unlikely(x.wrap(x.and(va, x.i64Const(BigInt(width / 8 - 1)))), () => this.leave());
   }
@@ -297,7 +297,7 @@ export abstract class RegionMemory extends RegionRegisters {
       this.host(va, width / 8, true, accessKey(this.current.insn.mem!));
     this.f.store(value.type === 'v128' ? 'v128' : STORE[width as Width], host, 0, value);
   }
-  protected implicit(seg: SegRef, offset: Expr): Expr {
+  private implicit(seg: SegRef, offset: Expr): Expr {
     const number = seg === 'insn' ? (this.current.insn.mem?.seg ?? this.current.insn.seg) : SEG[seg];
     const at = i64(offset);
     return this.named(this.toLinear(number, this.long ? at : this.zext(32, at)));

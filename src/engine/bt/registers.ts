@@ -97,7 +97,7 @@ export abstract class RegionRegisters extends VectorWasm {
     this.gprs[n] ??= this.f.variable('i64');
     return this.gprs[n];
   }
-  protected xmmVar(n: number): number {
+  private xmmVar(n: number): number {
     this.xmms[n] ??= this.f.variable('v128');
     return this.xmms[n];
   }
