@@ -1,15 +1,16 @@
 /** Builds WebAssembly modules: function bodies statement by statement, and the module around them. */
+import { ByteSink } from './bytes.ts';
 import {
-  ByteSink,
   type Expr,
   emitExpr,
+  indexed,
   localGet,
-  localsOf,
+  named,
   STORES,
   type StoreOp,
-  uleb,
   VAL_TYPE,
   type ValType,
+  visitLocals,
 } from './expr.ts';
 
 export interface FuncType {
@@ -20,6 +21,13 @@ export interface FuncType {
 /** A label that `br` may go to: its nesting depth when it was opened. */
 export type Label = number;
 
+/** Locals of temporaries of a type, the older first. */
+interface Temporaries {
+  readonly locals: number[];
+  /** Those from here on have been given out or are kept. */
+  free: number;
+}
+
 /** One function body under construction. */
 export class FunctionBuilder {
   readonly name: string;
@@ -27,17 +35,28 @@ export class FunctionBuilder {
   private readonly locals: ValType[] = [];
   private readonly code = new ByteSink();
   private depth = 0;
-  /** Locals of temporaries, and those of them that are free, by type. */
-  private readonly temporaries: number[] = [];
-  private readonly free = new Map<ValType, number[]>();
-  /** Positions of conditional branches in the code that are hardly ever (0) or nearly always (1) taken. */
-  private hints: { at: number; likely: 0 | 1 }[] = [];
+  private readonly temporaries: Readonly<Record<ValType, Temporaries>> = {
+    i32: { locals: [], free: 0 },
+    i64: { locals: [], free: 0 },
+    f32: { locals: [], free: 0 },
+    f64: { locals: [], free: 0 },
+    v128: { locals: [], free: 0 },
+  };
+  /** By local, in which round of freeTemporaries it was kept last. */
+  private readonly kept: number[] = [];
+  private round = 0;
+  private readonly keepLocal = (index: number): void => {
+    this.kept[index] = this.round;
+  };
+  /** Conditional branches that are hardly ever (0) or nearly always (1) taken: position in the code, which of both. */
+  private readonly hints: number[] = [];
   private readonly module: ModuleBuilder;
 
   constructor(module: ModuleBuilder, name: string, type: FuncType) {
     this.module = module;
     this.name = name;
     this.type = type;
+    for (let i = 0; i < type.params.length; i++) this.kept.push(0);
   }
 
   /** Puts what `body` emits in front of everything emitted so far. `body` must not open labels that stay open. */
@@ -46,8 +65,8 @@ export class FunctionBuilder {
     const hints = this.hints.splice(0);
     body();
     const shift = this.code.length;
-    this.code.append(rest);
-    this.hints.push(...hints.map((h) => ({ ...h, at: h.at + shift })));
+    this.code.appendBytes(rest);
+    for (let n = 0; n < hints.length; n += 2) this.hints.push(hints[n]! + shift, hints[n + 1]!);
   }
   param(i: number): Expr {
     return localGet(i, this.type.params[i]!);
@@ -55,7 +74,8 @@ export class FunctionBuilder {
   /** A new local variable that may be set more than once; read it with `get`. */
   variable(type: ValType): number {
     this.locals.push(type);
-    return this.type.params.length + this.locals.length - 1;
+    this.kept.push(0);
+    return this.kept.length - 1;
   }
   get(index: number): Expr {
     const type = this.type.params[index] ?? this.locals[index - this.type.params.length]!;
@@ -63,47 +83,42 @@ export class FunctionBuilder {
   }
   setVariable(index: number, e: Expr): void {
     emitExpr(this.code, e);
-    this.code.append([0x21, ...uleb(index)]);
+    this.code.push(0x21);
+    this.code.uleb(index);
   }
-  /** A local for a value that is needed until keepTemporaries says otherwise. */
+  /** A local for a value that is needed until freeTemporaries says otherwise. */
   temporary(type: ValType): number {
-    const free = this.free.get(type)?.pop();
-    if (free !== undefined) return free;
-    const i = this.variable(type);
-    this.temporaries.push(i);
-    return i;
-  }
-  /** Lets the locals of temporaries be used again, but those that `live` reads. */
-  keepTemporaries(live: Iterable<Expr>): void {
-    const kept = new Set<number>();
-    for (const e of live) localsOf(e, kept);
-    for (const list of this.free.values()) list.length = 0;
-    for (const i of this.temporaries) {
-      if (kept.has(i)) continue;
-      const type = this.locals[i - this.type.params.length]!;
-      const list = this.free.get(type);
-      if (list) list.push(i);
-      else this.free.set(type, [i]);
+    const t = this.temporaries[type];
+    while (t.free > 0) {
+      const local = t.locals[--t.free]!;
+      if (this.kept[local] !== this.round) return local;
     }
+    const local = this.variable(type);
+    t.locals.push(local);
+    return local;
+  }
+  /** Lets the locals of temporaries be used again, but those that are kept right behind this. */
+  freeTemporaries(): void {
+    const { i32, i64, f32, f64, v128 } = this.temporaries;
+    for (const t of [i32, i64, f32, f64, v128]) t.free = t.locals.length;
+    this.round++;
+  }
+  /** Keeps the temporaries that `e` reads. */
+  keep(e: Expr): void {
+    visitLocals(e, this.keepLocal);
   }
   /** Evaluates `e` now and names the value: the result can be used any number of times. */
   let(e: Expr): Expr {
     if (e.cheap) return e;
     const i = this.temporary(e.type);
     this.setVariable(i, e);
-    const { bits, plain, lane0, origin } = e;
-    return {
-      ...localGet(i, e.type),
-      ...(bits !== undefined && { bits }),
-      ...(plain && { plain }),
-      ...(lane0 && { lane0 }),
-      ...(origin && { origin }),
-    };
+    return named(i, e);
   }
   store(op: StoreOp, address: Expr, offset: number, value: Expr): void {
     emitExpr(this.code, address);
     emitExpr(this.code, value);
-    this.code.append([...STORES[op], 0, ...uleb(offset)]);
+    this.code.append(STORES[op]);
+    this.code.uleb(offset);
   }
   /** Evaluates for the effect; `e` must be of a call without result or is dropped when `drop` is set. */
   run(e: Expr, drop = false): void {
@@ -112,8 +127,8 @@ export class FunctionBuilder {
   }
   if(c: Expr, then: () => void, otherwise?: () => void, likely?: 0 | 1): void {
     emitExpr(this.code, c);
-    if (likely !== undefined) this.hints.push({ at: this.code.length, likely });
-    this.code.append([0x04, 0x40]);
+    if (likely !== undefined) this.hints.push(this.code.length, likely);
+    this.code.append(IF);
     this.nested(then);
     if (otherwise) {
       this.code.push(0x05);
@@ -122,12 +137,12 @@ export class FunctionBuilder {
     this.code.push(0x0b);
   }
   block(body: (label: Label) => void): void {
-    this.code.append([0x02, 0x40]);
+    this.code.append(BLOCK);
     this.nested(() => body(this.depth));
     this.code.push(0x0b);
   }
   loop(body: (label: Label) => void): void {
-    this.code.append([0x03, 0x40]);
+    this.code.append(LOOP);
     this.nested(() => body(this.depth));
     this.code.push(0x0b);
   }
@@ -137,19 +152,19 @@ export class FunctionBuilder {
     this.depth--;
   }
   br(label: Label): void {
-    this.code.append([0x0c, ...uleb(this.depth - label)]);
+    this.indexed(0x0c, this.depth - label);
   }
   brIf(label: Label, c: Expr, likely?: 0 | 1): void {
     emitExpr(this.code, c);
-    if (likely !== undefined) this.hints.push({ at: this.code.length, likely });
-    this.code.append([0x0d, ...uleb(this.depth - label)]);
+    if (likely !== undefined) this.hints.push(this.code.length, likely);
+    this.indexed(0x0d, this.depth - label);
   }
   /** Branches to labels[index], or to `otherwise`. */
   brTable(labels: readonly Label[], otherwise: Label, index: Expr): void {
     emitExpr(this.code, index);
-    this.code.append([0x0e, ...uleb(labels.length)]);
-    for (const l of labels) this.code.append([...uleb(this.depth - l)]);
-    this.code.append([...uleb(this.depth - otherwise)]);
+    this.indexed(0x0e, labels.length);
+    for (const l of labels) this.code.uleb(this.depth - l);
+    this.code.uleb(this.depth - otherwise);
   }
   return(value?: Expr): void {
     if (value) emitExpr(this.code, value);
@@ -161,21 +176,23 @@ export class FunctionBuilder {
   /** Call of a function known by name (defined or imported, now or later) as an expression. */
   call(name: string, ...args: Expr[]): Expr {
     const { index, type } = this.module.reference(name);
-    return { type: type.results[0] ?? 'i32', code: [0x10, ...uleb(index)], args };
+    return indexed(type.results[0] ?? 'i32', CALL, index, args);
   }
   returnCall(name: string, ...args: Expr[]): void {
     for (const a of args) emitExpr(this.code, a);
-    this.code.append([0x12, ...uleb(this.module.reference(name).index)]);
+    this.indexed(0x12, this.module.reference(name).index);
   }
   returnCallIndirect(type: FuncType, index: Expr, ...args: Expr[]): void {
     for (const a of args) emitExpr(this.code, a);
     emitExpr(this.code, index);
-    this.code.append([0x13, ...uleb(this.module.typeIndex(type)), 0]);
+    this.indexed(0x13, this.module.typeIndex(type));
+    this.code.push(0);
   }
   callIndirect(type: FuncType, index: Expr, ...args: Expr[]): void {
     for (const a of args) emitExpr(this.code, a);
     emitExpr(this.code, index);
-    this.code.append([0x11, ...uleb(this.module.typeIndex(type)), 0]);
+    this.indexed(0x11, this.module.typeIndex(type));
+    this.code.push(0);
   }
 
   /** `if` whose condition is hardly ever true: an engine keeps it out of the way of the rest. */
@@ -183,31 +200,54 @@ export class FunctionBuilder {
     this.if(c, then, undefined, 0);
   }
 
+  /** How many branch hints there are. */
+  get hintCount(): number {
+    return this.hints.length / 2;
+  }
   /** Branch hints, each as offset from the start of the locals' declaration and value (branch hinting proposal). */
-  branchHints(): number[][] {
+  writeHints(out: ByteSink): void {
     const head = this.localDeclarations().length;
-    return this.hints.map((h) => [...uleb(head + h.at), 1, h.likely]);
+    for (let n = 0; n < this.hints.length; n += 2) {
+      out.uleb(head + this.hints[n]!);
+      out.push(1);
+      out.push(this.hints[n + 1]!);
+    }
   }
   /** The encoded function (core specification 5.5.13). */
-  body(): Uint8Array {
+  writeBody(out: ByteSink): void {
     const head = this.localDeclarations();
-    const front = [...uleb(head.length + this.code.length + 1), ...head];
-    const out = new Uint8Array(front.length + this.code.length + 1);
-    out.set(front);
-    out.set(this.code.view(), front.length);
-    out[out.length - 1] = 0x0b;
-    return out;
+    out.uleb(head.length + this.code.length + 1);
+    out.appendBytes(head);
+    out.appendBytes(this.code.view());
+    out.push(0x0b);
   }
-  private localDeclarations(): number[] {
-    const runs: [number, ValType][] = [];
-    for (const t of this.locals) {
-      const last = runs.at(-1);
-      if (last && last[1] === t) last[0]++;
-      else runs.push([1, t]);
+  /** The same by itself. */
+  body(): Uint8Array {
+    const out = new ByteSink(this.code.length + 1024);
+    this.writeBody(out);
+    return out.view();
+  }
+  private localDeclarations(): Uint8Array {
+    const runs = new ByteSink(64);
+    const { locals } = this;
+    let count = 0;
+    for (let from = 0, to = 0; from < locals.length; from = to) {
+      while (to < locals.length && locals[to] === locals[from]) to++;
+      runs.uleb(to - from);
+      runs.push(VAL_TYPE[locals[from]!]);
+      count++;
     }
-    return [...uleb(runs.length), ...runs.flatMap(([n, t]) => [...uleb(n), VAL_TYPE[t]])];
+    const out = new ByteSink(runs.length + 5);
+    out.uleb(count);
+    out.appendBytes(runs.view());
+    return out.view();
+  }
+  private indexed(op: number, index: number): void {
+    this.code.push(op);
+    this.code.uleb(index);
   }
 }
+const [IF, BLOCK, LOOP, CALL] = [[0x04, 0x40], [0x02, 0x40], [0x03, 0x40], [0x10]] as const;
 
 interface FunctionImport {
   readonly module: string;
@@ -217,11 +257,20 @@ interface FunctionImport {
 /** Where a function comes from that a body may call without its having been imported before. */
 export type ImportSource = (name: string) => Omit<FunctionImport, 'name'> | undefined;
 
-const vec = (items: readonly (readonly number[])[]): number[] => [...uleb(items.length), ...items.flat()];
-const text = (s: string): number[] => {
-  const bytes = new TextEncoder().encode(s);
-  return [...uleb(bytes.length), ...bytes];
-};
+const ENCODER = new TextEncoder();
+/** A name (core specification 5.2.4). */
+function writeName(out: ByteSink, s: string): void {
+  const bytes = ENCODER.encode(s);
+  out.uleb(bytes.length);
+  out.appendBytes(bytes);
+}
+function writeVector<T>(out: ByteSink, items: readonly T[], write: (item: T) => void): void {
+  out.uleb(items.length);
+  for (const item of items) write(item);
+}
+function writeTypes(out: ByteSink, types: readonly ValType[]): void {
+  writeVector(out, types, (t) => out.push(VAL_TYPE[t]));
+}
 
 /**
  * A module: imports of functions and constants, one imported memory, one imported table, functions, element segment,
@@ -267,7 +316,7 @@ export class ModuleBuilder {
   /** An i32 that is known when the module is instantiated. */
   importConstant(module: string, name: string): Expr {
     const index = this.globals.push({ module, name }) - 1;
-    return { type: 'i32', code: [0x23, ...uleb(index)], args: [], cheap: true };
+    return indexed('i32', GLOBAL_GET, index, [], true);
   }
   /** Reserves a name so that bodies may call a function before it is built. */
   define(name: string, type: FuncType): FunctionBuilder {
@@ -311,67 +360,94 @@ export class ModuleBuilder {
 
   /** The encoded module. `memoryPages` and `shared` describe the imported memory `env.memory`. */
   build(options: { maximumPages: number; shared: boolean; tableSize?: number }): Uint8Array<ArrayBuffer> {
-    const bodies = this.functions.map((f) => f.body());
-    const index = (name: string): number[] => uleb(this.reference(name).index);
-    const limits = options.shared ? [3, 1, ...uleb(options.maximumPages)] : [1, 1, ...uleb(options.maximumPages)];
-    const imports = [
-      ...this.imports.map((i) => [...text(i.module), ...text(i.name), 0, ...uleb(this.typeIndex(i.type))]),
-      [...text('env'), ...text('memory'), 2, ...limits],
-      ...this.globals.map((g) => [...text(g.module), ...text(g.name), 3, VAL_TYPE.i32, 0]),
-      ...(options.tableSize === undefined ? [] : [[...text('env'), ...text('table'), 1, 0x70, 0, ...uleb(0)]]),
-    ];
-    const functionTypes = this.functions.map((f) => uleb(this.typeIndex(f.type)));
-    const types = this.types.map((t) => [
-      0x60,
-      ...vec(t.params.map((p) => [VAL_TYPE[p]])),
-      ...vec(t.results.map((r) => [VAL_TYPE[r]])),
-    ]);
-    const elements = this.elements.map((e) => [0, ...e.at.code, 0x0b, ...vec(e.names.map(index))]);
-    const parts: number[][] = [
-      section(1, vec(types)),
-      section(2, vec(imports)),
-      section(3, vec(functionTypes)),
-      section(7, vec(this.exports.map((n) => [...text(n), 0, ...index(n)]))),
-      ...(elements.length > 0 ? [section(9, vec(elements))] : []),
-      this.hintSection(),
-    ];
-    const total = bodies.reduce((n, b) => n + b.length, 0);
-    const count = uleb(bodies.length);
-    const out: ArrayLike<number>[] = [
-      [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-      ...parts,
-      [10, ...uleb(total + count.length), ...count],
-    ];
-    return join([...out, ...bodies, this.nameSection()]);
+    const out = new ByteSink(1 << 16);
+    // Types that imports and functions have; bodies have asked for theirs.
+    for (const f of [...this.imports, ...this.functions]) this.typeIndex(f.type);
+    out.append([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    section(out, 1, (s) =>
+      writeVector(s, this.types, (t) => {
+        s.push(0x60);
+        writeTypes(s, t.params);
+        writeTypes(s, t.results);
+      }),
+    );
+    section(out, 2, (s) => this.writeImports(s, options));
+    section(out, 3, (s) => writeVector(s, this.functions, (f) => s.uleb(this.typeIndex(f.type))));
+    section(out, 7, (s) =>
+      writeVector(s, this.exports, (name) => {
+        writeName(s, name);
+        s.push(0);
+        s.uleb(this.reference(name).index);
+      }),
+    );
+    if (this.elements.length > 0) section(out, 9, (s) => this.writeElements(s));
+    const hinted = this.functions.filter((f) => f.hintCount > 0).length;
+    if (hinted > 0) section(out, 0, (s) => this.writeHints(s, hinted));
+    section(out, 10, (s) => writeVector(s, this.functions, (f) => f.writeBody(s)));
+    section(out, 0, (s) => this.writeNames(s));
+    return out.copy();
   }
 
-  /** Custom section `metadata.code.branch_hint`, which engines that do not know it pass over. */
-  private hintSection(): number[] {
-    const hinted = this.functions.flatMap((f, i) => {
-      const hints = f.branchHints();
-      return hints.length > 0 ? [[...uleb(this.imports.length + i), ...vec(hints)]] : [];
+  private writeImports(s: ByteSink, options: { maximumPages: number; shared: boolean; tableSize?: number }): void {
+    const table = options.tableSize === undefined ? 0 : 1;
+    s.uleb(this.imports.length + 1 + this.globals.length + table);
+    for (const i of this.imports) {
+      writeName(s, i.module);
+      writeName(s, i.name);
+      s.push(0);
+      s.uleb(this.typeIndex(i.type));
+    }
+    writeName(s, 'env');
+    writeName(s, 'memory');
+    s.append([2, options.shared ? 3 : 1, 1]);
+    s.uleb(options.maximumPages);
+    for (const g of this.globals) {
+      writeName(s, g.module);
+      writeName(s, g.name);
+      s.append([3, VAL_TYPE.i32, 0]);
+    }
+    if (table === 0) return;
+    writeName(s, 'env');
+    writeName(s, 'table');
+    s.append([1, 0x70, 0, 0]);
+  }
+  private writeElements(s: ByteSink): void {
+    writeVector(s, this.elements, ({ at, names }) => {
+      s.push(0);
+      emitExpr(s, at);
+      s.push(0x0b);
+      writeVector(s, names, (name) => s.uleb(this.reference(name).index));
     });
-    return hinted.length > 0 ? section(0, [...text('metadata.code.branch_hint'), ...vec(hinted)]) : [];
   }
-
+  /** Custom section `metadata.code.branch_hint`, which engines that do not know it pass over. */
+  private writeHints(s: ByteSink, hinted: number): void {
+    writeName(s, 'metadata.code.branch_hint');
+    s.uleb(hinted);
+    this.functions.forEach((f, i) => {
+      if (f.hintCount === 0) return;
+      s.uleb(this.imports.length + i);
+      s.uleb(f.hintCount);
+      f.writeHints(s);
+    });
+  }
   /** Custom section `name` (core specification 7.4.1), so that profiles show handlers by name. */
-  private nameSection(): number[] {
-    const names = this.functions.map((f, i) => [...uleb(this.imports.length + i), ...text(f.name)]);
-    return section(0, [...text('name'), ...section(1, vec(names))]);
+  private writeNames(s: ByteSink): void {
+    writeName(s, 'name');
+    section(s, 1, (names) => {
+      names.uleb(this.functions.length);
+      this.functions.forEach((f, i) => {
+        names.uleb(this.imports.length + i);
+        writeName(names, f.name);
+      });
+    });
   }
 }
+const GLOBAL_GET = [0x23];
 
-function section(id: number, content: readonly number[]): number[] {
-  const out = [id, ...uleb(content.length)];
-  for (const b of content) out.push(b);
-  return out;
-}
-function join(parts: readonly ArrayLike<number>[]): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const p of parts) {
-    out.set(p, at);
-    at += p.length;
-  }
-  return out;
+function section(out: ByteSink, id: number, write: (content: ByteSink) => void): void {
+  const content = new ByteSink();
+  write(content);
+  out.push(id);
+  out.uleb(content.length);
+  out.appendBytes(content.view());
 }

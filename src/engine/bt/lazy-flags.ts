@@ -40,9 +40,6 @@ export interface Comparison {
 }
 
 const comparisonOp = (c: Comparison): number => ccOp(c.test ? 'logic' : 'sub', c.w);
-/** Two reads of the same local, or the same constant. */
-const isSameLocal = (a: Expr, b: Expr): boolean =>
-  a.args.length === 0 && b.args.length === 0 && a.code.join() === b.code.join();
 
 export abstract class RegionFlags extends RegionMemory {
   protected flagState: FlagState = { kind: 'unknown' };
@@ -60,11 +57,15 @@ export abstract class RegionFlags extends RegionMemory {
     super.forget();
     this.flagState = { kind: 'unknown' };
   }
-  protected override *knownValues(): Generator<Expr> {
-    yield* super.knownValues();
-    const s = this.flagState;
-    if (s.kind === 'bits') yield s.bits;
-    else if (s.kind !== 'unknown') yield* [s.r, s.x, s.y];
+  protected override keepKnown(): void {
+    const { f, flagState: s } = this;
+    super.keepKnown();
+    if (s.kind === 'bits') f.keep(s.bits);
+    else if (s.kind !== 'unknown') {
+      f.keep(s.r);
+      f.keep(s.x);
+      f.keep(s.y);
+    }
   }
   override prologue(): void {
     const { f, cpu, cc } = this;
@@ -160,7 +161,7 @@ export abstract class RegionFlags extends RegionMemory {
     const s = this.flagState;
     if (c.test || c.w !== 64 || s.kind !== 'recipe' || s.op !== comparisonOp(c)) return false;
     const [a, b] = this.comparedValues(c);
-    return isSameLocal(s.x, a) && isSameLocal(s.y, b);
+    return x.isSameLeaf(s.x, a) && x.isSameLeaf(s.y, b);
   }
   private comparedValues(c: Comparison): [Expr, Expr] {
     return [this.reg(c.w, c.x), typeof c.y === 'number' ? this.reg(c.w, c.y) : x.i64Const(c.y)];

@@ -36,7 +36,7 @@ export interface PageUse {
 interface KnownHost {
   readonly host: Expr;
   /** Of the linear address: see Expr. */
-  readonly plus: bigint;
+  readonly plus: number;
   readonly write: boolean;
 }
 
@@ -78,14 +78,14 @@ export abstract class RegionMemory extends RegionRegisters {
     super.forget();
     this.hosts.clear();
   }
-  protected override *knownValues(): Generator<Expr> {
-    yield* super.knownValues();
-    for (const { host } of this.hosts.values()) yield host;
+  protected override keepKnown(): void {
+    super.keepKnown();
+    for (const { host } of this.hosts.values()) this.f.keep(host);
   }
   /** Outside 64-bit mode addresses are cut to 32 bits: distances hold modulo 2^32 there. */
   override zext(w: Width, v: Expr): Expr {
     const cut = super.zext(w, v);
-    return w === 32 && !this.long && v.origin ? { ...cut, origin: v.origin } : cut;
+    return w === 32 && !this.long && v.origin ? x.known(cut, cut.bits, v.origin) : cut;
   }
 
   /** Leaves the region before the current instruction. */
@@ -96,7 +96,8 @@ export abstract class RegionMemory extends RegionRegisters {
   /** Turns to the next instruction. */
   begin(i: RegionInsn): void {
     const { insn } = i;
-    this.f.keepTemporaries(this.knownValues());
+    this.f.freeTemporaries();
+    this.keepKnown();
     this.current = i;
     this.w = insn.w;
     this.asize = insn.asize;
@@ -205,7 +206,7 @@ export abstract class RegionMemory extends RegionRegisters {
   ): { host: Expr; distance: number } | undefined {
     const known = this.hosts.get(of);
     if (!known || (write && !known.write)) return undefined;
-    const distance = Number(BigInt.asIntN(this.long ? 64 : 32, plus - known.plus));
+    const distance = this.long ? plus - known.plus : (plus - known.plus) | 0;
     return Math.abs(distance) < 4096 ? { host: known.host, distance } : undefined;
   }
   private hostFrom(known: Expr, distance: number, va: Expr, bytes: number, write: boolean): Expr {

@@ -12,7 +12,7 @@ type Expr = x.Expr;
 const i64 = x.extendU;
 export const ones = (w: number): bigint => (1n << BigInt(w)) - 1n;
 
-const newOrigin = (): NonNullable<Expr['origin']> => ({ of: {}, plus: 0n });
+const newOrigin = (): x.Origin => ({ of: {}, plus: 0 });
 
 /** What is known about a register's value at this point. */
 export interface Known {
@@ -24,7 +24,7 @@ export interface Known {
 }
 export const NOTHING: Known = { bits: 64 };
 
-type Lane0 = NonNullable<Expr['lane0']>;
+type Lane0 = x.Lane0;
 
 /** What is known about registers at a point of the code and holds only on the path to it. */
 export interface RegisterKnowledge {
@@ -66,13 +66,14 @@ export abstract class RegionRegisters extends VectorWasm {
     this.known.fill(NOTHING);
     this.lanes.clear();
   }
-  /** The values that what is known refers to. */
-  protected *knownValues(): Generator<Expr> {
+  /** Keeps the temporaries that what is known refers to. */
+  protected keepKnown(): void {
+    const { f } = this;
     for (const k of this.known) {
-      if (k.value) yield k.value;
-      if (k.low8) yield k.low8;
+      if (k.value) f.keep(k.value);
+      if (k.low8) f.keep(k.low8);
     }
-    for (const lane of this.lanes.values()) yield lane.value;
+    for (const lane of this.lanes.values()) f.keep(lane.value);
   }
   /** Loads what the region uses; emitted last, put first. */
   prologue(): void {
@@ -104,7 +105,7 @@ export abstract class RegionRegisters extends VectorWasm {
   /** rip of the first byte of the region's page. */
   page(): Expr {
     this.pageBase ??= this.f.variable('i64');
-    return { ...this.f.get(this.pageBase), origin: this.pageOrigin };
+    return x.known(this.f.get(this.pageBase), 64, this.pageOrigin);
   }
   /** rip of a position. */
   ripOf(at: number): Expr {
@@ -118,7 +119,7 @@ export abstract class RegionRegisters extends VectorWasm {
   protected gpr(r: number): Expr {
     const known = this.known[r]!;
     if (known.value) return known.value;
-    const value = { ...this.f.let(this.f.get(this.gprVar(r))), bits: known.bits, origin: newOrigin() };
+    const value = x.known(this.f.let(this.f.get(this.gprVar(r))), known.bits, newOrigin());
     this.known[r] = { ...known, value };
     return value;
   }
@@ -135,7 +136,7 @@ export abstract class RegionRegisters extends VectorWasm {
     else {
       this.noteWrite(r);
       const named = this.f.let(w === 32 ? this.zext(32, i64(v)) : i64(v));
-      const value = named.origin ? named : { ...named, origin: newOrigin() };
+      const value = named.origin ? named : x.known(named, named.bits, newOrigin());
       this.f.setVariable(this.gprVar(r), value);
       this.known[r] = { bits: x.bitsOf(value), value };
     }
@@ -157,11 +158,9 @@ export abstract class RegionRegisters extends VectorWasm {
   xmm(r: number): Expr {
     const lane = this.lanes.get(r);
     const local = this.f.get(this.xmmVar(r));
-    if (!lane) return { ...this.f.let(local), lane0: { width: 0, value: local, rest: r } };
-    return {
-      ...super.withLane(lane.width as Width, lane.rest === 'zero' ? this.vk(0n) : local, 0, lane.value),
-      lane0: lane,
-    };
+    if (!lane) return x.withLane0(this.f.let(local), { width: 0, value: local, rest: r });
+    const rest = lane.rest === 'zero' ? this.vk(0n) : local;
+    return x.withLane0(super.withLane(lane.width as Width, rest, 0, lane.value), lane);
   }
   setXmm(r: number, v: Expr): void {
     const { lane0 } = v;
@@ -191,7 +190,7 @@ export abstract class RegionRegisters extends VectorWasm {
     const zero = v.code[0] === 0xfd && v.code[1] === 12 && v.code.slice(2).every((b) => b === 0);
     // A narrower lane leaves a part of the wider one.
     const known = v.lane0 && v.lane0.width <= w ? v.lane0.rest : undefined;
-    return { ...super.withLane(w, v, 0, named), lane0: { width: w, value: named, rest: zero ? 'zero' : known } };
+    return x.withLane0(super.withLane(w, v, 0, named), { width: w, value: named, rest: zero ? 'zero' : known });
   }
   protected cutRip(rip: Expr): Expr {
     return this.f.let(this.long ? rip : this.zext(32, rip));

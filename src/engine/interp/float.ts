@@ -70,7 +70,7 @@ export function inlineFloat(f: FunctionBuilder, cpu: Expr, name: string, args: r
     s.leaveIf?.(x.or(fault, isDenormal(bits, slow)));
     f.setVariable(s.quiet, isQuiet(cpu));
   });
-  return { ...toBits(bits, x.localGet(result, type)), cheap: true, plain: s.leaveIf !== undefined };
+  return x.asNumberBits(toBits(bits, x.localGet(result, type)), s.leaveIf !== undefined);
 }
 
 const integer = (bits: 64 | 32, n: bigint): Expr =>

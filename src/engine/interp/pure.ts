@@ -117,6 +117,9 @@ export class PureWasm implements PureOps<Expr> {
   }
 }
 
+/** Prefix of vector instructions. */
+const VECTOR = [0xfd];
+
 /** The vector operations too. */
 export class VectorWasm extends PureWasm {
   vec(op: string, ...args: Expr[]): Expr {
@@ -125,7 +128,7 @@ export class VectorWasm extends PureWasm {
     const types = [...spec.params];
     const converted = args.map((a, i) => (types[i] === 'i' ? x.wrap(a) : types[i] === 'l' ? i64(a) : a));
     const type = spec.result === 'v' ? 'v128' : spec.result === 'i' ? 'i32' : 'i64';
-    return x.inst(type, [0xfd, ...x.uleb(spec.opcode)], ...converted);
+    return x.indexed(type, VECTOR, spec.opcode, converted);
   }
   vk(n: bigint): Expr {
     return x.v128Const(n);
