@@ -257,12 +257,10 @@ interface FunctionImport {
 /** Where a function comes from that a body may call without its having been imported before. */
 export type ImportSource = (name: string) => Omit<FunctionImport, 'name'> | undefined;
 
-const ENCODER = new TextEncoder();
-/** A name (core specification 5.2.4). */
+/** A name (core specification 5.2.4), of ASCII characters. */
 function writeName(out: ByteSink, s: string): void {
-  const bytes = ENCODER.encode(s);
-  out.uleb(bytes.length);
-  out.appendBytes(bytes);
+  out.uleb(s.length);
+  for (let i = 0; i < s.length; i++) out.push(s.charCodeAt(i));
 }
 function writeVector<T>(out: ByteSink, items: readonly T[], write: (item: T) => void): void {
   out.uleb(items.length);

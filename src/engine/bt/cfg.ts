@@ -223,21 +223,17 @@ function makeBlock(
 }
 
 /** Blocks that a block may go to inside the region. Returns go to every return site (`sites`). */
-export function successors(cfg: Cfg, b: Block, sites: readonly number[]): number[] {
-  const inside = (at: number): number[] => (cfg.blocks.has(at) ? [at] : []);
-  switch (b.end.kind) {
-    case 'fall':
-      return inside(b.end.next);
-    case 'branch':
-      return [...inside(b.end.target), ...inside(b.end.next)];
-    case 'jump':
-    case 'call':
-      return inside(b.end.target);
-    case 'return':
-      return sites.length > 0 ? [RETURN_NODE] : [];
-    default:
-      return [];
+export function successors(cfg: Cfg, { end }: Block, sites: readonly number[]): number[] {
+  const found: number[] = [];
+  if (end.kind === 'return') {
+    if (sites.length > 0) found.push(RETURN_NODE);
+    return found;
   }
+  if ((end.kind === 'branch' || end.kind === 'jump' || end.kind === 'call') && cfg.blocks.has(end.target)) {
+    found.push(end.target);
+  }
+  if ((end.kind === 'branch' || end.kind === 'fall') && cfg.blocks.has(end.next)) found.push(end.next);
+  return found;
 }
 /** The virtual block in which an entry is chosen, where there are several. */
 export const ENTRY_NODE = Number.MIN_SAFE_INTEGER + 1;

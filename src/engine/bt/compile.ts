@@ -74,7 +74,14 @@ export function writeModule(plans: readonly RegionPlan[]): WrittenModule {
 /** Numbers of a packed exit. */
 const EXIT_NUMBERS = 4;
 function packExits(exits: readonly RegionExit[]): Int32Array {
-  return Int32Array.from(exits.flatMap((e) => [e.handler, e.rec, e.back, e.page]));
+  const packed = new Int32Array(exits.length * EXIT_NUMBERS);
+  exits.forEach((e, n) => {
+    packed[n * EXIT_NUMBERS] = e.handler;
+    packed[n * EXIT_NUMBERS + 1] = e.rec;
+    packed[n * EXIT_NUMBERS + 2] = e.back;
+    packed[n * EXIT_NUMBERS + 3] = e.page;
+  });
+  return packed;
 }
 export const countExits = (packed: Int32Array): number => packed.length / EXIT_NUMBERS;
 export function unpackExit(packed: Int32Array, n: number): RegionExit {

@@ -89,25 +89,32 @@ export function packJob<P extends PackablePlan>(
 
 /** @throws Error for bytes that are not the instructions that were packed */
 function unpackJob(job: Job, decoder: Decoder): RegionPlan[] {
+  const { numbers, code } = job;
   let n = 0;
   let end = 0;
-  const next = (): number => job.numbers[n++]!;
+  const next = (): number => numbers[n++]!;
   const address = (): number => next() >>> 0;
   const instruction = (mode: CodeMode): RegionInsn => {
-    const [at, length] = [next(), next()];
-    const insn = decoder.decode(job.code, end, end + length, mode);
-    if ('failure' in insn || insn.length !== length) throw new Error('a job with other instructions');
-    end += length;
+    const at = next();
+    const start = end;
+    end += next();
+    const insn = decoder.decode(code, start, end, mode);
+    if ('failure' in insn || insn.length !== end - start) throw new Error('a job with other instructions');
     return { insn, at, rec: address(), handler: next(), count: next() };
   };
-  const times = <T>(count: number, item: () => T): T[] => Array.from({ length: count }, item);
   return job.names.map((name) => {
     const entry = next();
     const mode = { code: next(), stack: next() } as CodeMode;
-    const [insnCount, leaderCount, pageCount] = [next(), next(), next()];
-    const insns = new Map(times(insnCount, () => instruction(mode)).map((i) => [i.at, i]));
-    const leaders = new Set(times(leaderCount, next));
-    const pages = new Map(times(pageCount, () => [next(), { page: address(), drops: address() }]));
+    const counts = { insns: next(), leaders: next(), pages: next() };
+    const insns = new Map<number, RegionInsn>();
+    for (let k = 0; k < counts.insns; k++) {
+      const i = instruction(mode);
+      insns.set(i.at, i);
+    }
+    const leaders = new Set<number>();
+    for (let k = 0; k < counts.leaders; k++) leaders.add(next());
+    const pages = new Map<number, { page: number; drops: number }>();
+    for (let k = 0; k < counts.pages; k++) pages.set(next(), { page: address(), drops: address() });
     return { name, cfg: cfgOf({ entry, insns, leaders }, canTranslate), pages: (d) => pages.get(d)! };
   });
 }

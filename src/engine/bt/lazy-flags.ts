@@ -45,11 +45,13 @@ export abstract class RegionFlags extends RegionMemory {
   protected flagState: FlagState = { kind: 'unknown' };
   private cc: { op: number; r: number; x: number; y: number } | undefined;
 
-  override get knowledge(): Knowledge {
-    return { ...super.knowledge, flags: this.flagState };
+  get knowledge(): Knowledge {
+    const { gprs, lanes } = this.registerKnowledge();
+    return { gprs, lanes, hosts: this.hostKnowledge(), flags: this.flagState };
   }
-  override set knowledge(k: Knowledge) {
-    super.knowledge = k;
+  set knowledge(k: Knowledge) {
+    this.returnToRegisters(k);
+    this.returnToHosts(k.hosts);
     this.flagState = k.flags;
   }
   /** Paths come together here: registers are in their locals, flags in theirs. */

@@ -23,17 +23,37 @@ const LOOKING_UNITS = new Set(['x87', 'mmx']);
 /** A value of the recorder: a constant, or null when only known when run. */
 type Known = bigint | null;
 
-const USES = new WeakMap<Row, Map<string, FlagUse>>();
+/** By row: by operand size, whether there is a memory operand, and count. */
+const USES = new WeakMap<Row, Map<number, FlagUse>>();
 
 function flagUse({ insn }: RegionInsn): FlagUse {
-  const imm = insn.operands.find((o) => o.kind === 'imm');
+  let uses = USES.get(insn.row);
+  if (!uses) {
+    uses = new Map();
+    USES.set(insn.row, uses);
+  }
   // A count is what makes shifts set flags or not.
-  const count = imm?.kind === 'imm' ? imm.value & 63n : -1n;
-  const key = `${insn.w} ${insn.mem !== undefined} ${count}`;
-  const uses = USES.get(insn.row) ?? new Map<string, FlagUse>();
-  const use = uses.get(key) ?? record(insn.row, insn, count);
-  USES.set(insn.row, uses.set(key, use));
+  let count = -1n;
+  for (const o of insn.operands) {
+    if (o.kind !== 'imm') continue;
+    count = o.value & 63n;
+    break;
+  }
+  const key = ((insn.w * 2 + (insn.mem ? 1 : 0)) << 7) + Number(count);
+  let use = uses.get(key);
+  if (!use) {
+    use = record(insn.row, insn, count);
+    uses.set(key, use);
+  }
   return use;
+}
+/** The first thing that a block does with the flags. */
+function firstUse(insns: readonly RegionInsn[]): FlagUse | undefined {
+  for (const i of insns) {
+    const use = flagUse(i);
+    if (use.reads || use.kills) return use;
+  }
+  return undefined;
 }
 
 /** Runs the row on a recorder. What is under a condition that is not constant is not certain to happen. */
@@ -90,7 +110,7 @@ export function blocksNeedingFlags(
   const needed = new Set<number>([RETURN_NODE]);
   const passing: number[] = [];
   for (const b of cfg.blocks.values()) {
-    const first = b.insns.map(flagUse).find((u) => u.reads || u.kills);
+    const first = firstUse(b.insns);
     if (first?.reads) needed.add(b.at);
     else if (!first) passing.push(b.at);
   }

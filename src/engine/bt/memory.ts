@@ -8,7 +8,6 @@ import type { MemWidth, SegRef, Width } from '../../isa/ops.ts';
 import { type Operand, sizeBits } from '../../isa/row.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
-import { memoryOperand } from '../shape.ts';
 import type { RegionInsn } from './cfg.ts';
 import { ones, RegionRegisters, type RegisterKnowledge } from './registers.ts';
 
@@ -45,6 +44,8 @@ export interface MemoryKnowledge extends RegisterKnowledge {
   readonly hosts: ReadonlyMap<object, KnownHost>;
 }
 
+const NO_HOSTS: MemoryKnowledge['hosts'] = new Map();
+
 export abstract class RegionMemory extends RegionRegisters {
   w: Width = 32;
   asize: 16 | 32 | 64 = 32;
@@ -57,7 +58,6 @@ export abstract class RegionMemory extends RegionRegisters {
   private hosts = new Map<object, KnownHost>();
   private readonly recent = new Map<string, number>();
   private tlb: number | undefined;
-  private mem: Operand | undefined;
   private address: Expr | undefined;
   private rmwHost: Expr | undefined;
 
@@ -67,12 +67,11 @@ export abstract class RegionMemory extends RegionRegisters {
     this.pagesKept = pagesKept;
   }
 
-  override get knowledge(): MemoryKnowledge {
-    return { ...super.knowledge, hosts: new Map(this.hosts) };
+  protected hostKnowledge(): MemoryKnowledge['hosts'] {
+    return this.hosts.size > 0 ? new Map(this.hosts) : NO_HOSTS;
   }
-  override set knowledge(k: MemoryKnowledge) {
-    super.knowledge = k;
-    this.hosts = new Map(k.hosts);
+  protected returnToHosts(hosts: MemoryKnowledge['hosts']): void {
+    this.hosts = new Map(hosts.size > 0 ? hosts : undefined);
   }
   override forget(): void {
     super.forget();
@@ -103,7 +102,6 @@ export abstract class RegionMemory extends RegionRegisters {
     this.asize = insn.asize;
     this.stack = insn.mode.stack;
     this.long = insn.mode.code === 64;
-    this.mem = insn.mem ? memoryOperand(insn.row) : undefined;
     this.address = undefined;
     this.rmwHost = undefined;
   }

@@ -67,6 +67,8 @@ export class RegionWriter {
    * position: a loop around them that begins with them has another head then.
    */
   private readonly ownLoops: ReadonlySet<number>;
+  /** Successors by key, where the entries do not matter. */
+  private readonly following = new Map<number, readonly number[]>();
   private readonly needFlags: ReadonlySet<number>;
   private readonly labels = new Map<number, Label>();
   private readonly loops = new Map<number, Label>();
@@ -81,7 +83,8 @@ export class RegionWriter {
   /** Variable: the way out, an offset in the table of exits or one of the two below. */
   private readonly exitSite: number;
   private readonly exits: RegionExit[] = [];
-  private readonly exitNumber = new Map<string, number>();
+  /** By position of an instruction, its ways out: instructions to give back, number. */
+  private readonly exitNumbers = new Map<number, { back: number; number: number }[]>();
   private readonly exitRip: number;
   private readonly returnTo: number;
   /** Variable: bits of the other pages that were found to hold. */
@@ -135,8 +138,16 @@ export class RegionWriter {
     return best;
   }
   private successorsOf(key: number): readonly number[] {
-    if (isWayIn(key)) return [Math.floor(key)];
     if (key === ENTRY_NODE) return this.entries.map((at) => this.wayTo(at));
+    let known = this.following.get(key);
+    if (!known) {
+      known = this.targetsOf(key);
+      this.following.set(key, known);
+    }
+    return known;
+  }
+  private targetsOf(key: number): readonly number[] {
+    if (isWayIn(key)) return [Math.floor(key)];
     const to = key === RETURN_NODE ? this.sites : successors(this.cfg, this.cfg.blocks.get(key)!, this.sites);
     return to.map((target) => this.wayTo(target, key));
   }
@@ -355,7 +366,7 @@ export class RegionWriter {
   private loopComparison(n: number): Comparison | undefined {
     const head = this.s.order[n]!;
     if (!this.needFlags.has(Math.floor(head))) return undefined;
-    const ends = this.s.order.filter((key, from) => from >= n && this.successorsOf(key).includes(head));
+    const ends = this.s.order.filter((_, from) => from >= n && this.s.next[from]!.includes(n));
     return common(ends.map((key) => this.comparisonBehind(key)));
   }
   private comparisonBehind(key: number): Comparison | undefined {
@@ -364,13 +375,13 @@ export class RegionWriter {
   }
   /** For nodes with several ways in: the comparison that is the last thing on all of them. */
   private commonComparisons(): Map<number, Comparison> {
-    const { order, index, isLoop, isMerge } = this.s;
+    const { order, next, isLoop, isMerge } = this.s;
     const before: (Comparison | undefined)[][] = order.map(() => []);
     const found = new Map<number, Comparison>();
     order.forEach((key, n) => {
       // Flags of a node that only leads to a loop are those on the way to it.
       const behind = isWayIn(key) ? common(before[n]!) : this.comparisonBehind(key);
-      for (const to of this.successorsOf(key)) before[index.get(to)!]!.push(behind);
+      for (const to of next[n]!) before[to]!.push(behind);
     });
     // The entry is come to from outside.
     for (let n = 1; n < order.length; n++) {
@@ -488,16 +499,18 @@ export class RegionWriter {
   }
   /** Lets the interpreter go on at an instruction; `unspent` instructions of the block were not carried out. */
   private leaveBefore(i: RegionInsn, unspent: number): void {
-    this.leaveBy({ handler: i.handler, rec: i.rec, back: unspent + i.count, page: pageOf(i.at) });
+    this.leave(this.exitNumber(i, unspent + i.count) * REGION_EXIT.SIZE);
   }
-  private leaveBy(e: RegionExit): void {
-    const key = `${e.handler} ${e.rec} ${e.back} ${e.page}`;
-    let n = this.exitNumber.get(key);
-    if (n === undefined) {
-      n = this.exits.push(e) - 1;
-      this.exitNumber.set(key, n);
+  private exitNumber({ at, handler, rec }: RegionInsn, back: number): number {
+    let known = this.exitNumbers.get(at);
+    if (!known) {
+      known = [];
+      this.exitNumbers.set(at, known);
     }
-    this.leave(n * REGION_EXIT.SIZE);
+    for (const e of known) if (e.back === back) return e.number;
+    const number = this.exits.push({ handler, rec, back, page: pageOf(at) }) - 1;
+    known.push({ back, number });
+    return number;
   }
   private leaveToRip(rip: Expr): void {
     this.f.setVariable(this.exitRip, rip);

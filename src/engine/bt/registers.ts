@@ -10,7 +10,9 @@ import { VectorWasm } from '../interp/pure.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;
-export const ones = (w: number): bigint => (1n << BigInt(w)) - 1n;
+const ONES = Array.from({ length: 65 }, (_, w) => (1n << BigInt(w)) - 1n);
+/** A number of `w` bits, 64 at the most, that are all set. */
+export const ones = (w: number): bigint => ONES[w]!;
 
 const newOrigin = (): x.Origin => ({ of: {}, plus: 0 });
 
@@ -19,10 +21,10 @@ export interface Known {
   /** Number of low bits outside of which it is 0. */
   readonly bits: number;
   /** A local that is never written again and holds the value; and one for the low byte. */
-  readonly value?: Expr | undefined;
-  readonly low8?: Expr | undefined;
+  readonly value: Expr | undefined;
+  readonly low8: Expr | undefined;
 }
-export const NOTHING: Known = { bits: 64 };
+export const NOTHING: Known = { bits: 64, value: undefined, low8: undefined };
 
 type Lane0 = x.Lane0;
 
@@ -32,6 +34,8 @@ export interface RegisterKnowledge {
   /** What lane 0 of an XMM register was set to. */
   readonly lanes: ReadonlyMap<number, Lane0>;
 }
+
+const NO_LANES: ReadonlyMap<number, Lane0> = new Map();
 
 export abstract class RegionRegisters extends VectorWasm {
   long = false;
@@ -54,12 +58,12 @@ export abstract class RegionRegisters extends VectorWasm {
   }
 
   /** What is known here, to be returned to when another path is written. */
-  get knowledge(): RegisterKnowledge {
-    return { gprs: [...this.known], lanes: new Map(this.lanes) };
+  protected registerKnowledge(): RegisterKnowledge {
+    return { gprs: this.known.slice(), lanes: this.lanes.size > 0 ? new Map(this.lanes) : NO_LANES };
   }
-  set knowledge(k: RegisterKnowledge) {
-    this.known = [...k.gprs];
-    this.lanes = new Map(k.lanes);
+  protected returnToRegisters({ gprs, lanes }: RegisterKnowledge): void {
+    this.known = gprs.slice();
+    this.lanes = new Map(lanes.size > 0 ? lanes : undefined);
   }
   /** Paths come together here: registers are in their locals. */
   forget(): void {
@@ -120,7 +124,7 @@ export abstract class RegionRegisters extends VectorWasm {
     const known = this.known[r]!;
     if (known.value) return known.value;
     const value = x.known(this.f.let(this.f.get(this.gprVar(r))), known.bits, newOrigin());
-    this.known[r] = { ...known, value };
+    this.known[r] = { bits: known.bits, value, low8: known.low8 };
     return value;
   }
   protected noteWrite(r: number): void {
@@ -138,7 +142,7 @@ export abstract class RegionRegisters extends VectorWasm {
       const named = this.f.let(w === 32 ? this.zext(32, i64(v)) : i64(v));
       const value = named.origin ? named : x.known(named, named.bits, newOrigin());
       this.f.setVariable(this.gprVar(r), value);
-      this.known[r] = { bits: x.bitsOf(value), value };
+      this.known[r] = { bits: x.bitsOf(value), value, low8: undefined };
     }
   }
   /** Replaces `w` bits at `shift` of a register (SDM vol.1 3.4.1.1: 8- and 16-bit writes keep the rest). */
@@ -149,7 +153,8 @@ export abstract class RegionRegisters extends VectorWasm {
     const kept = x.and(this.gpr(r), x.i64Const(~(ones(w) << BigInt(shift))));
     const value = this.f.let(x.bitsOf(i64(v)) <= w ? i64(v) : x.and(i64(v), x.i64Const(ones(w))));
     this.f.setVariable(local, x.or(kept, x.binary('shl', value, x.i64Const(BigInt(shift)))));
-    this.known[r] = { bits: Math.max(bits, 16), low8: w === 8 && shift === 0 ? value : undefined };
+    const low8 = w === 8 && shift === 0 ? value : undefined;
+    this.known[r] = { bits: Math.max(bits, 16), value: undefined, low8 };
   }
   /**
    * The vector of a register. If only lane 0 was written, that is put into it here, in a tree that is worth something

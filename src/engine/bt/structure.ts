@@ -6,6 +6,8 @@ export interface Structure {
   /** Node keys in reverse postorder. */
   readonly order: readonly number[];
   readonly index: ReadonlyMap<number, number>;
+  /** Numbers of the nodes that follow each. */
+  readonly next: readonly (readonly number[])[];
   /** Immediate dominator by reverse postorder number; the entry's is itself. */
   readonly idom: readonly number[];
   /** Children in the dominator tree, by number. */
@@ -24,16 +26,11 @@ export interface Structure {
 
 /** `hub`: a node whose edges say nothing about loops, as it stands for many returns. */
 export function structure(entry: number, successors: (key: number) => readonly number[], hub?: number): Structure {
-  const order = reversePostorder(entry, successors);
-  const index = new Map(order.map((k, i) => [k, i]));
-  const preds: number[][] = order.map(() => []);
-  const edges: [number, number][] = [];
-  order.forEach((k, from) => {
-    for (const s of successors(k)) {
-      const to = index.get(s)!;
-      preds[to]!.push(from);
-      edges.push([from, to]);
-    }
+  const { order, index, next } = reversePostorder(entry, successors);
+  const count = order.length;
+  const preds: number[][] = Array.from({ length: count }, () => []);
+  next.forEach((targets, from) => {
+    for (const to of targets) preds[to]!.push(from);
   });
   const idom = dominators(preds);
   const dominates = (a: number, b: number): boolean => {
@@ -41,71 +38,112 @@ export function structure(entry: number, successors: (key: number) => readonly n
     while (n > a) n = idom[n]!;
     return n === a;
   };
-  const isLoop = order.map(() => false);
-  const forward = order.map(() => 0);
+  const isLoop: boolean[] = new Array(count).fill(false);
+  const forward: number[] = new Array(count).fill(0);
   let irreducible = 0;
-  for (const [from, to] of edges) {
-    if (to > from) forward[to] = forward[to]! + 1;
-    else if (dominates(to, from)) isLoop[to] = true;
-    else irreducible++;
-  }
+  preds.forEach((sources, to) => {
+    for (const from of sources) {
+      if (to > from) forward[to]!++;
+      else if (dominates(to, from)) isLoop[to] = true;
+      else irreducible++;
+    }
+  });
+  const children: number[][] = Array.from({ length: count }, () => []);
+  for (let i = 1; i < count; i++) children[idom[i]!]!.push(i);
   const hubIndex = hub === undefined ? -1 : (index.get(hub) ?? -1);
-  const direct = edges.filter(([from]) => from !== hubIndex);
-  const loopSize = loopSizes(direct, dominates, order.length);
-  const children: number[][] = order.map(() => []);
-  for (let i = 1; i < order.length; i++) children[idom[i]!]!.push(i);
+  let sizes: readonly number[] | undefined;
   return {
     order,
     index,
+    next,
     idom,
     children,
     isLoop,
-    loopSize,
+    get loopSize() {
+      sizes ??= loopSizes(preds, isLoop, dominates, hubIndex);
+      return sizes;
+    },
     isMerge: forward.map((n) => n > 1),
     irreducible,
     isIrreducible: (from, to) => to <= from && !dominates(to, from),
   };
 }
 
-/** The natural loops' nodes: those from which a back edge's source can be reached without passing the head. */
+/**
+ * The natural loops' nodes: those from which a back edge's source can be reached without passing the head. Edges from
+ * `hub` do not count.
+ */
 function loopSizes(
-  edges: readonly (readonly [number, number])[],
+  preds: readonly (readonly number[])[],
+  isLoop: readonly boolean[],
   dominates: (a: number, b: number) => boolean,
-  count: number,
+  hub: number,
 ): number[] {
-  const preds: number[][] = Array.from({ length: count }, () => []);
-  for (const [from, to] of edges) preds[to]!.push(from);
-  const sizes: number[] = new Array(count).fill(Number.POSITIVE_INFINITY);
-  for (const [from, head] of edges) {
-    if (head > from || !dominates(head, from)) continue;
-    const body = new Set([head]);
-    const work = [from];
-    for (let n = work.pop(); n !== undefined; n = work.pop()) {
-      if (body.has(n)) continue;
-      body.add(n);
-      work.push(...preds[n]!);
+  const sizes: number[] = new Array(preds.length).fill(Number.POSITIVE_INFINITY);
+  for (let head = 0; head < preds.length; head++) {
+    if (!isLoop[head]) continue;
+    for (const from of preds[head]!) {
+      if (from === hub || head > from || !dominates(head, from)) continue;
+      const body = new Set([head]);
+      const work = [from];
+      for (let n = work.pop(); n !== undefined; n = work.pop()) {
+        if (body.has(n)) continue;
+        body.add(n);
+        for (const p of preds[n]!) if (p !== hub) work.push(p);
+      }
+      for (const n of body) sizes[n] = Math.min(sizes[n]!, body.size);
     }
-    for (const n of body) sizes[n] = Math.min(sizes[n]!, body.size);
   }
   return sizes;
 }
 
-function reversePostorder(entry: number, successors: (key: number) => readonly number[]): number[] {
-  const seen = new Set<number>([entry]);
+function reversePostorder(
+  entry: number,
+  successors: (key: number) => readonly number[],
+): Pick<Structure, 'order' | 'index' | 'next'> {
+  // Nodes by the order in which they are found, then by that in which they are finished.
+  const keys = [entry];
+  const index = new Map([[entry, 0]]);
+  const found: (readonly number[] | undefined)[] = [undefined];
+  const left: number[] = [];
   const post: number[] = [];
-  const stack: { key: number; rest: number[] }[] = [{ key: entry, rest: [...successors(entry)] }];
-  while (stack.length > 0) {
-    const top = stack.at(-1)!;
-    const next = top.rest.pop();
-    if (next === undefined) {
-      post.push(top.key);
-      stack.pop();
-    } else if (!seen.has(next)) {
-      seen.add(next);
-      stack.push({ key: next, rest: [...successors(next)] });
+  const begin = (n: number): void => {
+    const next = successors(keys[n]!).map((key) => {
+      let to = index.get(key);
+      if (to === undefined) {
+        to = keys.push(key) - 1;
+        index.set(key, to);
+        found.push(undefined);
+      }
+      return to;
+    });
+    found[n] = next;
+    left[n] = next.length;
+  };
+  begin(0);
+  for (let path = [0], n = path.at(-1); n !== undefined; n = path.at(-1)) {
+    if (left[n] === 0) {
+      post.push(n);
+      path.pop();
+      continue;
     }
+    left[n]!--;
+    const to = found[n]![left[n]!]!;
+    if (found[to] !== undefined) continue;
+    begin(to);
+    path.push(to);
   }
-  return post.reverse();
+  const order = post.reverse();
+  const place: number[] = new Array(order.length);
+  order.forEach((n, i) => {
+    place[n] = i;
+    index.set(keys[n]!, i);
+  });
+  return {
+    order: order.map((n) => keys[n]!),
+    index,
+    next: order.map((n) => found[n]!.map((to) => place[to]!)),
+  };
 }
 
 /** Cooper, Harvey, Kennedy: "A Simple, Fast Dominance Algorithm". */
