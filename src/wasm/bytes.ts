@@ -51,12 +51,6 @@ export class ByteSink {
     }
     this.push(Number(rest & 0x7fn));
   }
-  /** The bytes from `from` on, which are taken out. */
-  cut(from: number): Uint8Array {
-    const rest = this.bytes.slice(from, this.length);
-    this.length = from;
-    return rest;
-  }
   /** What there is, until more is appended. */
   view(): Uint8Array<ArrayBuffer> {
     return this.bytes.subarray(0, this.length);

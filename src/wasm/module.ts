@@ -33,7 +33,10 @@ export class FunctionBuilder {
   readonly name: string;
   readonly type: FuncType;
   private readonly locals: ValType[] = [];
-  private readonly code = new ByteSink();
+  private code = new ByteSink(4096);
+  /** What comes before the code and its branch hints: see prepend. */
+  private front: ByteSink | undefined;
+  private frontHints: number[] = [];
   private depth = 0;
   private readonly temporaries: Readonly<Record<ValType, Temporaries>> = {
     i32: { locals: [], free: 0 },
@@ -49,7 +52,7 @@ export class FunctionBuilder {
     this.kept[index] = this.round;
   };
   /** Conditional branches that are hardly ever (0) or nearly always (1) taken: position in the code, which of both. */
-  private readonly hints: number[] = [];
+  private hints: number[] = [];
   private readonly module: ModuleBuilder;
 
   constructor(module: ModuleBuilder, name: string, type: FuncType) {
@@ -59,14 +62,16 @@ export class FunctionBuilder {
     for (let i = 0; i < type.params.length; i++) this.kept.push(0);
   }
 
-  /** Puts what `body` emits in front of everything emitted so far. `body` must not open labels that stay open. */
+  /** Puts what `body` emits in front of all that is and will be emitted; once. */
   prepend(body: () => void): void {
-    const rest = this.code.cut(0);
-    const hints = this.hints.splice(0);
+    if (this.front) throw new Error('there is something in front already');
+    const { code, hints } = this;
+    this.front = new ByteSink();
+    this.code = this.front;
+    this.hints = this.frontHints;
     body();
-    const shift = this.code.length;
-    this.code.appendBytes(rest);
-    for (let n = 0; n < hints.length; n += 2) this.hints.push(hints[n]! + shift, hints[n + 1]!);
+    this.code = code;
+    this.hints = hints;
   }
   param(i: number): Expr {
     return localGet(i, this.type.params[i]!);
@@ -202,28 +207,37 @@ export class FunctionBuilder {
 
   /** How many branch hints there are. */
   get hintCount(): number {
-    return this.hints.length / 2;
+    return (this.frontHints.length + this.hints.length) / 2;
   }
   /** Branch hints, each as offset from the start of the locals' declaration and value (branch hinting proposal). */
   writeHints(out: ByteSink): void {
+    const write = (hints: readonly number[], start: number): void => {
+      for (let n = 0; n < hints.length; n += 2) {
+        out.uleb(start + hints[n]!);
+        out.push(1);
+        out.push(hints[n + 1]!);
+      }
+    };
     const head = this.localDeclarations().length;
-    for (let n = 0; n < this.hints.length; n += 2) {
-      out.uleb(head + this.hints[n]!);
-      out.push(1);
-      out.push(this.hints[n + 1]!);
-    }
+    write(this.frontHints, head);
+    write(this.hints, head + (this.front?.length ?? 0));
   }
   /** The encoded function (core specification 5.5.13). */
   writeBody(out: ByteSink): void {
     const head = this.localDeclarations();
-    out.uleb(head.length + this.code.length + 1);
+    out.uleb(head.length + this.size + 1);
     out.appendBytes(head);
+    if (this.front) out.appendBytes(this.front.view());
     out.appendBytes(this.code.view());
     out.push(0x0b);
   }
-  /** The same by itself. */
+  /** Bytes of the code, without the declaration of locals. */
+  get size(): number {
+    return this.code.length + (this.front?.length ?? 0);
+  }
+  /** The encoded function by itself. */
   body(): Uint8Array {
-    const out = new ByteSink(this.code.length + 1024);
+    const out = new ByteSink(this.size + 64);
     this.writeBody(out);
     return out.view();
   }
@@ -358,7 +372,8 @@ export class ModuleBuilder {
 
   /** The encoded module. `memoryPages` and `shared` describe the imported memory `env.memory`. */
   build(options: { maximumPages: number; shared: boolean; tableSize?: number }): Uint8Array<ArrayBuffer> {
-    const out = new ByteSink(1 << 16);
+    const code = this.functions.reduce((n, f) => n + f.size + 64, 0);
+    const out = new ByteSink(code + 4096);
     // Types that imports and functions have; bodies have asked for theirs.
     for (const f of [...this.imports, ...this.functions]) this.typeIndex(f.type);
     out.append([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
@@ -381,7 +396,7 @@ export class ModuleBuilder {
     if (this.elements.length > 0) section(out, 9, (s) => this.writeElements(s));
     const hinted = this.functions.filter((f) => f.hintCount > 0).length;
     if (hinted > 0) section(out, 0, (s) => this.writeHints(s, hinted));
-    section(out, 10, (s) => writeVector(s, this.functions, (f) => f.writeBody(s)));
+    section(out, 10, (s) => writeVector(s, this.functions, (f) => f.writeBody(s)), code);
     section(out, 0, (s) => this.writeNames(s));
     return out.copy();
   }
@@ -442,8 +457,9 @@ export class ModuleBuilder {
 }
 const GLOBAL_GET = [0x23];
 
-function section(out: ByteSink, id: number, write: (content: ByteSink) => void): void {
-  const content = new ByteSink();
+/** `room`: about how many bytes there will be. */
+function section(out: ByteSink, id: number, write: (content: ByteSink) => void, room = 1024): void {
+  const content = new ByteSink(room);
   write(content);
   out.push(id);
   out.uleb(content.length);

@@ -70,7 +70,7 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
   }
   number(n: number): Expr {
     const v = this.value(n);
-    return x.i64Const(BigInt(v.kind === 'reg' ? v.n : 0));
+    return x.i64Const(v.kind === 'reg' ? v.n : 0);
   }
   get(n: number): Expr {
     const v = this.value(n);
@@ -82,7 +82,7 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
       case 'far':
         return x.i64Const(v.offset | (BigInt(v.selector) << 32n));
       case 'rel':
-        return x.i64Const(BigInt(v.value));
+        return x.i64Const(v.value);
       case 'reg':
         return this.getRegister(v, this.width(n));
     }
@@ -156,10 +156,10 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
   }
   nextRip(): Expr {
     const { insn, at } = this.current;
-    return this.cutRip(x.add(this.page(), x.i64Const(BigInt(at + insn.length))));
+    return this.cutRip(x.add(this.page(), x.i64Const(at + insn.length)));
   }
   thisRip(): Expr {
-    return this.cutRip(x.add(this.page(), x.i64Const(BigInt(this.current.at))));
+    return this.cutRip(x.add(this.page(), x.i64Const(this.current.at)));
   }
   /** Regions of 32-bit code are entered with a limit of 4 GiB only: see guardSegments. */
   checkBranch(_c?: Expr): void {}

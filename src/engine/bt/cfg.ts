@@ -80,8 +80,8 @@ function isTranslatableForm(insn: Insn): boolean {
   return insn.w !== 16 || !isBranch(row);
 }
 const isBranch = (row: Row): boolean => {
-  const { methods } = rowUse(row, true);
-  return methods.has('branch') || methods.has('jump');
+  const { branches, jumps } = rowUse(row, true);
+  return branches || jumps;
 };
 
 function isTranslatableRow(row: Row, long: boolean, methods: { has(name: string): boolean }): boolean {
@@ -160,8 +160,8 @@ export function reach(entry: number, code: CodeSource, limits: RegionLimits = RE
 
 /** Does control come to what is behind an instruction, sooner or later: behind a call, or one that is the interpreter's? */
 function comesBehind(insn: Insn): boolean {
-  const { methods } = rowUse(insn.row, isLong(insn));
-  return insn.row.name === 'call' || !(methods.has('transfer') || methods.has('jump') || methods.has('branch'));
+  const { transfers, jumps, branches } = rowUse(insn.row, isLong(insn));
+  return insn.row.name === 'call' || !(transfers || jumps || branches);
 }
 
 /** The blocks of what was reached. */
@@ -191,9 +191,9 @@ function resumesOf(entry: number, blocks: ReadonlyMap<number, Block>): number[] 
 /** How control leaves after an instruction; undefined when it goes on to the next. */
 function controlOf(i: RegionInsn, next: number): BlockEnd | undefined {
   const { row } = i.insn;
-  const use = rowUse(row, isLong(i.insn)).methods;
-  if (use.has('jump')) return row.name === 'ret' ? { kind: 'return' } : { kind: 'dynamic' };
-  if (!use.has('branch')) return undefined;
+  const use = rowUse(row, isLong(i.insn));
+  if (use.jumps) return row.name === 'ret' ? { kind: 'return' } : { kind: 'dynamic' };
+  if (!use.branches) return undefined;
   const rel = i.insn.operands.find((o) => o.kind === 'rel');
   const target = next + (rel?.kind === 'rel' ? rel.value : 0);
   if (isConditionalBranch(row)) return { kind: 'branch', target, next };
@@ -242,10 +242,11 @@ export const RETURN_NODE = Number.MIN_SAFE_INTEGER;
 
 /** Return sites of calls whose target is in the region and from which a `return` can come. */
 export function returnSites(cfg: Cfg): number[] {
-  const blocks = [...cfg.blocks.values()];
-  if (!blocks.some((b) => b.end.kind === 'return')) return [];
-  const sites = blocks.flatMap((b) =>
-    b.end.kind === 'call' && cfg.blocks.has(b.end.target) && cfg.blocks.has(b.end.next) ? [b.end.next] : [],
-  );
-  return [...new Set(sites)];
+  const sites = new Set<number>();
+  let returns = false;
+  for (const { end } of cfg.blocks.values()) {
+    if (end.kind === 'return') returns = true;
+    else if (end.kind === 'call' && cfg.blocks.has(end.target) && cfg.blocks.has(end.next)) sites.add(end.next);
+  }
+  return returns ? [...sites] : [];
 }

@@ -14,8 +14,9 @@ export const TIGHT_BLOCKS = 3;
 /** The pages worth keeping: of accesses in tight loops. */
 export function pagesKept(cfg: Cfg, s: Structure): ReadonlyMap<string, PageUse> {
   const found = new Map<string, PageUse>();
+  const sizes = s.loopSizes();
   s.order.forEach((key, n) => {
-    if (s.loopSize[n]! > TIGHT_BLOCKS) return;
+    if (sizes[n]! > TIGHT_BLOCKS) return;
     for (const { insn } of cfg.blocks.get(key)?.insns ?? []) {
       const note = (k: string, read: boolean, write: boolean): void => {
         const old = found.get(k);

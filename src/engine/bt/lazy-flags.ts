@@ -177,8 +177,7 @@ export abstract class RegionFlags extends RegionMemory {
     return this.flagState;
   }
   private flagOf(state: FlagState, flag: Flag): Expr {
-    if (state.kind === 'bits')
-      return x.and(x.binary('shr_u', state.bits, x.i64Const(BigInt(FLAG_BIT[flag]))), x.i64Const(1n));
+    if (state.kind === 'bits') return x.and(x.binary('shr_u', state.bits, x.i64Const(FLAG_BIT[flag])), x.i64Const(1n));
     if (state.kind === 'recipe') {
       const { recipe, w } = ccRecipe(state.op)!;
       return recipeFlag(this, flag, recipe, w, state.r, state.x, state.y);
@@ -206,7 +205,7 @@ export abstract class RegionFlags extends RegionMemory {
   setFlag(flag: Flag, v: () => Expr): void {
     const value = this.f.let(i64(v()));
     const others = this.arithExcept(flag);
-    this.setArith(x.or(others, x.binary('shl', value, x.i64Const(BigInt(FLAG_BIT[flag])))));
+    this.setArith(x.or(others, x.binary('shl', value, x.i64Const(FLAG_BIT[flag]))));
   }
   /** The flags as EFLAGS bits but one. */
   private arithExcept(flag: Flag | undefined): Expr {
@@ -220,7 +219,7 @@ export abstract class RegionFlags extends RegionMemory {
       return x.and(this.f.let(x.load('i64', this.cpu, CPU.cc_x!)), keep);
     }
     const bits = FLAGS.filter((n) => n !== flag).map((n) =>
-      x.binary('shl', i64(this.flagOf(state, n)), x.i64Const(BigInt(FLAG_BIT[n]))),
+      x.binary('shl', i64(this.flagOf(state, n)), x.i64Const(FLAG_BIT[n])),
     );
     return bits.reduce((a, b) => x.or(a, b));
   }

@@ -111,8 +111,8 @@ export abstract class RegionMemory extends RegionRegisters {
     if (this.tlb !== undefined) f.setVariable(this.tlb, x.load('i32', cpu, CPU.tlb_ptr!));
     for (const [key, at] of this.recent) {
       const use = this.pagesKept.get(key)!;
-      if (use.read) f.store('i64', cpu, at + TLB.TAG_READ, x.i64Const(BigInt(RECENT.NO_PAGE)));
-      if (use.write) f.store('i64', cpu, at + TLB.TAG_WRITE, x.i64Const(BigInt(RECENT.NO_PAGE)));
+      if (use.read) f.store('i64', cpu, at + TLB.TAG_READ, x.i64Const(RECENT.NO_PAGE));
+      if (use.write) f.store('i64', cpu, at + TLB.TAG_WRITE, x.i64Const(RECENT.NO_PAGE));
     }
     for (const [seg, v] of this.bases) f.setVariable(v, x.load('i64', cpu, CPU.seg_base! + seg * 8));
   }
@@ -146,7 +146,7 @@ export abstract class RegionMemory extends RegionRegisters {
     const disp = x.i64Const(m.disp + popped + (m.ripRelative ? BigInt(at + insn.length) : 0n));
     let sum = disp;
     if (m.index !== undefined) {
-      const index = x.binary('shl', this.gpr(m.index), x.i64Const(BigInt(m.scale)));
+      const index = x.binary('shl', this.gpr(m.index), x.i64Const(m.scale));
       sum = x.add(index, sum);
     }
     if (m.ripRelative) sum = x.add(this.page(), sum);
@@ -253,7 +253,7 @@ export abstract class RegionMemory extends RegionRegisters {
     const slot = x.and(x.binary('shr_u', x.wrap(va), x.i32Const(7)), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
     const entry = f.let(x.add(this.tlbBase(), slot));
     const tag = x.load('i64', entry, write ? TLB.TAG_WRITE : TLB.TAG_READ);
-    const last = bytes === 1 ? va : x.add(va, x.i64Const(BigInt(bytes - 1)));
+    const last = bytes === 1 ? va : x.add(va, x.i64Const(bytes - 1));
     f.unlikely(x.compare('ne', tag, x.and(last, x.i64Const(PAGE_MASK))), () => {
       const filled = f.call('ram_fill', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0));
       f.unlikely(x.eqz(filled), () => this.leave());
@@ -276,7 +276,7 @@ export abstract class RegionMemory extends RegionRegisters {
   }
   private checkAlignment(va: Expr, width: MemWidth): void {
     if (!this.current.insn.row.aligned || width < 128) return;
-    this.f.unlikely(x.wrap(x.and(va, x.i64Const(BigInt(width / 8 - 1)))), () => this.leave());
+    this.f.unlikely(x.wrap(x.and(va, x.i64Const(width / 8 - 1))), () => this.leave());
   }
   protected loadOperand(n: number): Expr {
     const width = this.width(n);

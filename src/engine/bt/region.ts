@@ -416,7 +416,7 @@ export class RegionWriter {
   private blockCode(b: Block): void {
     const { f, ops } = this;
     this.block = b;
-    ops.inTightLoop = this.s.loopSize[this.node]! <= TIGHT_BLOCKS;
+    ops.inTightLoop = this.s.loopSizes()[this.node]! <= TIGHT_BLOCKS;
     if (b.insns.length > 0) f.setVariable(this.budget, x.sub(f.get(this.budget), x.i32Const(b.insns.length)));
     for (let n = 0; n < b.insns.length; n++) {
       this.block = b;
@@ -475,7 +475,7 @@ export class RegionWriter {
   private returnCode(): void {
     const { f } = this;
     const within = f.let(x.sub(f.get(this.returnTo), this.ops.page()));
-    const at = (site: number): Expr => x.i64Const(BigInt(site));
+    const at = (site: number): Expr => x.i64Const(site);
     const find = (sites: readonly number[]): void => {
       if (sites.length <= 3) {
         for (const site of sites) f.if(x.compare('eq', within, at(site)), () => this.goTo(site));

@@ -113,7 +113,7 @@ export abstract class RegionRegisters extends VectorWasm {
   }
   /** rip of a position. */
   ripOf(at: number): Expr {
-    return this.cutRip(x.add(this.page(), x.i64Const(BigInt(at))));
+    return this.cutRip(x.add(this.page(), x.i64Const(at)));
   }
   /** Linear address that instructions at a position are fetched from: regions outside 64-bit mode are of flat segments. */
   fetchAddress(at: number): Expr {
@@ -152,7 +152,7 @@ export abstract class RegionRegisters extends VectorWasm {
     const { bits } = this.known[r]!;
     const kept = x.and(this.gpr(r), x.i64Const(~(ones(w) << BigInt(shift))));
     const value = this.f.let(x.bitsOf(i64(v)) <= w ? i64(v) : x.and(i64(v), x.i64Const(ones(w))));
-    this.f.setVariable(local, x.or(kept, x.binary('shl', value, x.i64Const(BigInt(shift)))));
+    this.f.setVariable(local, x.or(kept, x.binary('shl', value, x.i64Const(shift))));
     const low8 = w === 8 && shift === 0 ? value : undefined;
     this.known[r] = { bits: Math.max(bits, 16), value: undefined, low8 };
   }

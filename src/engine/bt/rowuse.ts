@@ -6,6 +6,10 @@ export interface RowUse {
   readonly methods: ReadonlySet<string>;
   /** Helpers called by `call`, `check` and `transfer`. */
   readonly helpers: ReadonlySet<string>;
+  /** Of the methods: how control leaves. */
+  readonly branches: boolean;
+  readonly jumps: boolean;
+  readonly transfers: boolean;
 }
 
 const USES = { long: new WeakMap<Row, RowUse>(), legacy: new WeakMap<Row, RowUse>() };
@@ -29,7 +33,12 @@ export function rowUse(row: Row, long: boolean): RowUse {
       row.exec(recorder(given, inMemory, methods, helpers) as never);
     }
   }
-  const use = { methods, helpers };
+  const [branches, jumps, transfers] = ['branch', 'jump', 'transfer'].map((m) => methods.has(m)) as [
+    boolean,
+    boolean,
+    boolean,
+  ];
+  const use = { methods, helpers, branches, jumps, transfers };
   uses.set(row, use);
   return use;
 }

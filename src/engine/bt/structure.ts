@@ -15,7 +15,7 @@ export interface Structure {
   /** Target of a back edge from a node that it dominates. */
   readonly isLoop: readonly boolean[];
   /** Nodes of the smallest loop that a node is in; Infinity for none. */
-  readonly loopSize: readonly number[];
+  loopSizes(): readonly number[];
   /** More than one forward edge comes in. */
   readonly isMerge: readonly boolean[];
   /** How many edges are so. */
@@ -28,7 +28,7 @@ export interface Structure {
 export function structure(entry: number, successors: (key: number) => readonly number[], hub?: number): Structure {
   const { order, index, next } = reversePostorder(entry, successors);
   const count = order.length;
-  const preds: number[][] = Array.from({ length: count }, () => []);
+  const preds: number[][] = order.map(() => []);
   next.forEach((targets, from) => {
     for (const to of targets) preds[to]!.push(from);
   });
@@ -48,7 +48,7 @@ export function structure(entry: number, successors: (key: number) => readonly n
       else irreducible++;
     }
   });
-  const children: number[][] = Array.from({ length: count }, () => []);
+  const children: number[][] = order.map(() => []);
   for (let i = 1; i < count; i++) children[idom[i]!]!.push(i);
   const hubIndex = hub === undefined ? -1 : (index.get(hub) ?? -1);
   let sizes: readonly number[] | undefined;
@@ -59,7 +59,7 @@ export function structure(entry: number, successors: (key: number) => readonly n
     idom,
     children,
     isLoop,
-    get loopSize() {
+    loopSizes: () => {
       sizes ??= loopSizes(preds, isLoop, dominates, hubIndex);
       return sizes;
     },
@@ -105,7 +105,7 @@ function reversePostorder(
   const keys = [entry];
   const index = new Map([[entry, 0]]);
   const found: (readonly number[] | undefined)[] = [undefined];
-  const left: number[] = [];
+  const left = [0];
   const post: number[] = [];
   const begin = (n: number): void => {
     const next = successors(keys[n]!).map((key) => {
@@ -114,6 +114,7 @@ function reversePostorder(
         to = keys.push(key) - 1;
         index.set(key, to);
         found.push(undefined);
+        left.push(0);
       }
       return to;
     });
