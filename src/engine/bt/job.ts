@@ -57,11 +57,11 @@ export interface PackablePlan extends RegionPlan {
   readonly pageNumbers: readonly number[];
 }
 
-/** @param bytesOf the bytes of an instruction of a plan */
+/** @param copyBytes copies the bytes of an instruction of a plan to a place in `code` */
 export function packJob<P extends PackablePlan>(
   id: number,
   plans: readonly P[],
-  bytesOf: (plan: P, i: RegionInsn) => Uint8Array,
+  copyBytes: (plan: P, i: RegionInsn, code: Uint8Array, to: number) => void,
   wantsBytes: boolean,
 ): Job {
   const numbers: number[] = [];
@@ -80,11 +80,11 @@ export function packJob<P extends PackablePlan>(
   let end = 0;
   for (const plan of plans) {
     for (const i of plan.reached.insns.values()) {
-      code.set(bytesOf(plan, i), end);
+      copyBytes(plan, i, code, end);
       end += i.insn.length;
     }
   }
-  return { id, names: plans.map((p) => p.name), numbers: Int32Array.from(numbers), code, wantsBytes };
+  return { id, names: plans.map((p) => p.name), numbers: new Int32Array(numbers), code, wantsBytes };
 }
 
 /** @throws Error for bytes that are not the instructions that were packed */

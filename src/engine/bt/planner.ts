@@ -119,10 +119,10 @@ export class Planner {
     if (!this.isEntry(entry)) return false;
     return pageNumbers.every((d) => this.u32(pages(d).page + CODE_PAGE.DROPS) === pages(d).drops);
   }
-  /** The bytes of an instruction of a plan. */
-  bytesOf(plan: Plan, { at, insn }: RegionInsn): Uint8Array {
+  /** Copies the bytes of an instruction of a plan. */
+  copyBytes(plan: Plan, { at, insn }: RegionInsn, code: Uint8Array, to: number): void {
     const host = plan.pages(pageOf(at)).host + (at & 0xfff);
-    return this.bytes.subarray(host, host + insn.length);
+    for (let n = 0; n < insn.length; n++) code[to + n] = this.bytes[host + n]!;
   }
 
   /**

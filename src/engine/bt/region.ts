@@ -127,6 +127,9 @@ export class RegionWriter {
       const root = entries.length > 1 ? ENTRY_NODE : this.wayTo(entries[0]!);
       return structure(root, (k) => this.successorsOf(k), RETURN_NODE);
     };
+    // If all together make no such loop, no choice of them does.
+    const all = structureOf([this.cfg.entry, ...this.cfg.resumes.slice(0, MAX_ENTRIES - 1)]);
+    if (all.irreducible === 0 || this.entries.length === 1) return all;
     let entries: readonly number[] = [this.cfg.entry];
     let best = structureOf(entries);
     for (const at of this.cfg.resumes) {

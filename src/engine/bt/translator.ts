@@ -207,7 +207,7 @@ export class Translator {
     const id = this.nextJob++;
     this.underway.set(id, { plans, generation: this.generation, since: performance.now() });
     const wantsBytes = this.o.onModule !== undefined;
-    compiler.post(packJob(id, plans, (plan, i) => this.planner.bytesOf(plan, i), wantsBytes));
+    compiler.post(packJob(id, plans, (plan, i, code, to) => this.planner.copyBytes(plan, i, code, to), wantsBytes));
   }
   private take(result: JobResult): void {
     const job = this.underway.get(result.id);
