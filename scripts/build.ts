@@ -98,13 +98,13 @@ async function buildInterpreterModule(): Promise<void> {
   const built = buildInterpreter(ROWS, { maximumPages: 65536, shared: false });
   replace(
     join(outDir, 'interpreter.json'),
-    JSON.stringify({ tableSize: built.tableSize, pairs: [...built.handlers].flat() }),
+    JSON.stringify({ firstFree: built.firstFree, pairs: [...built.handlers].flat() }),
   );
   replace(wasm, built.bytes);
   replace(stampFile, digest);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   const size = (built.bytes.length / 1024).toFixed(0);
-  console.log(`build: build/interpreter.wasm in ${seconds} s, ${built.tableSize} handlers, ${size} KiB`);
+  console.log(`build: build/interpreter.wasm in ${seconds} s, ${built.handlers.size} shapes, ${size} KiB`);
 }
 
 /** Writes a file so that it appears whole or not at all. */

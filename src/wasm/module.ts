@@ -5,6 +5,24 @@ import { type FuncType, FunctionBuilder } from './function.ts';
 
 export { type FuncType, FunctionBuilder, type Label } from './function.ts';
 
+/**
+ * The table of a module: references to functions of one type, none of them null, and as many as there will ever be. So
+ * a call through it compares the index with a constant, and nothing else.
+ */
+export interface TableUse {
+  readonly type: FuncType;
+  readonly size: number;
+  /** Function of the module that all places have in the beginning: the table is the module's own. Absent: imported. */
+  readonly filledWith?: string;
+}
+
+/** The surroundings of a module. */
+export interface ModuleOptions {
+  readonly maximumPages: number;
+  readonly shared: boolean;
+  readonly table?: TableUse;
+}
+
 interface FunctionImport {
   readonly module: string;
   readonly name: string;
@@ -27,7 +45,7 @@ function writeTypes(out: ByteSink, types: readonly ValType[]): void {
 }
 
 /**
- * A module: imports of functions and constants, one imported memory, one imported table, functions, element segment,
+ * A module: imports of functions and constants, one imported memory, one table, functions, element segments,
  * exports. Functions must all be imported before the first call of a function of the module itself, because they share
  * its numbering.
  */
@@ -107,17 +125,21 @@ export class ModuleBuilder {
   export(name: string): void {
     this.exports.push(name);
   }
-  /** Puts functions into the imported table from index `at`, a constant. */
+  /** Puts functions into the table from index `at`, a constant. */
   element(at: Expr, names: readonly string[]): void {
     this.elements.push({ at, names });
   }
 
-  /** The encoded module. `memoryPages` and `shared` describe the imported memory `env.memory`. */
-  build(options: { maximumPages: number; shared: boolean; tableSize?: number }): Uint8Array<ArrayBuffer> {
+  /**
+   * The encoded module. `maximumPages` and `shared` describe the imported memory `env.memory`; the table is `env.table`,
+   * or exported as `table`.
+   */
+  build(options: ModuleOptions): Uint8Array<ArrayBuffer> {
+    const { table } = options;
     const code = this.functions.reduce((n, f) => n + f.size + 64, 0);
     const out = new ByteSink(code + 4096);
     // Types that imports and functions have; bodies have asked for theirs.
-    for (const f of [...this.imports, ...this.functions]) this.typeIndex(f.type);
+    for (const f of [...this.imports, ...this.functions, ...(table ? [table] : [])]) this.typeIndex(f.type);
     out.append([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
     section(out, 1, (s) =>
       writeVector(s, this.types, (t) => {
@@ -128,14 +150,9 @@ export class ModuleBuilder {
     );
     section(out, 2, (s) => this.writeImports(s, options));
     section(out, 3, (s) => writeVector(s, this.functions, (f) => s.uleb(this.typeIndex(f.type))));
-    section(out, 7, (s) =>
-      writeVector(s, this.exports, (name) => {
-        writeName(s, name);
-        s.push(0);
-        s.uleb(this.reference(name).index);
-      }),
-    );
-    if (this.elements.length > 0) section(out, 9, (s) => this.writeElements(s));
+    if (table?.filledWith !== undefined) section(out, 4, (s) => this.writeTable(s, table, table.filledWith!));
+    section(out, 7, (s) => this.writeExports(s, table?.filledWith !== undefined));
+    if (table && this.elements.length > 0) section(out, 9, (s) => this.writeElements(s, table));
     const hinted = this.functions.filter((f) => f.hintCount > 0).length;
     if (hinted > 0) section(out, 0, (s) => this.writeHints(s, hinted));
     section(out, 10, (s) => writeVector(s, this.functions, (f) => f.writeBody(s)), code);
@@ -143,9 +160,9 @@ export class ModuleBuilder {
     return out.copy();
   }
 
-  private writeImports(s: ByteSink, options: { maximumPages: number; shared: boolean; tableSize?: number }): void {
-    const table = options.tableSize === undefined ? 0 : 1;
-    s.uleb(this.imports.length + 1 + this.globals.length + table);
+  private writeImports(s: ByteSink, { table, ...options }: ModuleOptions): void {
+    const imported = table && table.filledWith === undefined ? table : undefined;
+    s.uleb(this.imports.length + 1 + this.globals.length + (imported ? 1 : 0));
     for (const i of this.imports) {
       writeName(s, i.module);
       writeName(s, i.name);
@@ -161,17 +178,54 @@ export class ModuleBuilder {
       writeName(s, g.name);
       s.append([3, VAL_TYPE.i32, 0]);
     }
-    if (table === 0) return;
+    if (!imported) return;
     writeName(s, 'env');
     writeName(s, 'table');
-    s.append([1, 0x70, 0, 0]);
+    s.push(1);
+    this.writeTableType(s, imported);
   }
-  private writeElements(s: ByteSink): void {
-    writeVector(s, this.elements, ({ at, names }) => {
+  private writeExports(s: ByteSink, withTable: boolean): void {
+    s.uleb(this.exports.length + (withTable ? 1 : 0));
+    for (const name of this.exports) {
+      writeName(s, name);
       s.push(0);
+      s.uleb(this.reference(name).index);
+    }
+    if (!withTable) return;
+    writeName(s, 'table');
+    s.append([1, 0]);
+  }
+  /** A table whose places all have the function `name` in the beginning (core specification 5.5.7). */
+  private writeTable(s: ByteSink, table: TableUse, name: string): void {
+    s.append([1, 0x40, 0]);
+    this.writeTableType(s, table);
+    this.writeReference(s, name);
+  }
+  /** (ref $type), and limits whose minimum is their maximum (core specification 5.3.9). */
+  private writeTableType(s: ByteSink, { type, size }: TableUse): void {
+    this.writeReferenceType(s, type);
+    s.push(1);
+    s.uleb(size);
+    s.uleb(size);
+  }
+  private writeReferenceType(s: ByteSink, type: FuncType): void {
+    s.push(0x64);
+    s.uleb(this.typeIndex(type));
+  }
+  /** The constant expression `ref.func name`. */
+  private writeReference(s: ByteSink, name: string): void {
+    s.push(0xd2);
+    s.uleb(this.reference(name).index);
+    s.push(0x0b);
+  }
+  /** Active segments of expressions with their type (core specification 5.5.12, form 6). */
+  private writeElements(s: ByteSink, table: TableUse): void {
+    writeVector(s, this.elements, ({ at, names }) => {
+      s.append([6, 0]);
       emitExpr(s, at);
       s.push(0x0b);
-      writeVector(s, names, (name) => s.uleb(this.reference(name).index));
+      this.writeReferenceType(s, table.type);
+      writeVector(s, names, (name) => this.writeReference(s, name));
     });
   }
   /** Custom section `metadata.code.branch_hint`, which engines that do not know it pass over. */

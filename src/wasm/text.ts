@@ -112,7 +112,7 @@ class Module {
       r.at += 2;
       return;
     }
-    if (kind === IMPORT.table) r.byte();
+    if (kind === IMPORT.table) reference(r);
     const limits = r.byte();
     r.u32();
     if (limits & 1) r.u32();
@@ -212,6 +212,11 @@ function values(op: Opcode, r: Reader): string {
   }
 }
 
+/** Skips a reference type (core specification 5.3.5): (ref null ht) and (ref ht) have a heap type behind them. */
+function reference(r: Reader): void {
+  const code = r.byte();
+  if (code === 0x63 || code === 0x64) r.u32();
+}
 const typeName = (code: number): string => TYPE_NAMES.get(code) ?? `0x${code.toString(16)}`;
 
 function signature(r: Reader): Signature {

@@ -27,7 +27,7 @@ function small(): Uint8Array {
     f.br(again);
   });
   m.define('other', { params: [], results: [] });
-  return m.build({ maximumPages: 1, shared: false, tableSize: 0 });
+  return m.build({ maximumPages: 1, shared: false, table: { type: { params: [], results: [] }, size: 4 } });
 }
 
 describe('the printer', () => {

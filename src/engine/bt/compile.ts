@@ -5,7 +5,9 @@
 import { HELPERS } from '../../isa/helpers.ts';
 import type { Insn } from '../../isa/insn.ts';
 import { type FuncType, type ImportSource, ModuleBuilder } from '../../wasm/module.ts';
+import { HANDLER } from '../interp/backend.ts';
 import { INTERPRETER_FUNCTIONS } from '../interp/module.ts';
+import { TABLE_SIZE } from '../interp/special.ts';
 import { RegionOps } from './backend.ts';
 import { type Cfg, isTranslatable } from './cfg.ts';
 import { type RegionExit, RegionWriter } from './region.ts';
@@ -68,7 +70,7 @@ export function writeModule(plans: readonly RegionPlan[]): WrittenModule {
   const names = m.functionNames;
   if (names.length === 0) return { bytes: undefined, exits, entries, error };
   m.element(table, names);
-  return { bytes: m.build({ maximumPages: 65536, shared: false, tableSize: 0 }), exits, entries, error };
+  return { bytes: m.build({ maximumPages: 65536, shared: false, table: { type: HANDLER, size: TABLE_SIZE } }), exits, entries, error };
 }
 
 /** Numbers of a packed exit. */

@@ -6,6 +6,7 @@
 import type { Decoder } from '../../isa/decoder.ts';
 import { CODE_PAGE, CPU, HOT, REC, REGION_EXIT } from '../../isa/layout.ts';
 import type { DecodeCache } from '../decode-cache.ts';
+import { EMPTY, TABLE_SIZE } from '../interp/special.ts';
 import { type Cfg, pageOf, REGION_LIMITS, type RegionLimits } from './cfg.ts';
 import { countExits, LINK, unpackExit, writeModule } from './compile.ts';
 import { type JobResult, packJob, type RegionCompiler } from './job.ts';
@@ -19,7 +20,8 @@ const COUNTER_REST = 0xffff;
 const EAGER_THRESHOLD = 16;
 /** Modules after which everything is dropped and translated anew when it is hot again. */
 const MAX_LIVE_MODULES = 4000;
-const TABLE_STEP = 1024;
+/** Places of the table that must be free when a batch is planned: it and those underway fit into them. */
+const SPARE_SLOTS = 512;
 /** Regions that go into one module at the most. */
 const MAX_BATCH = 32;
 /**
@@ -37,7 +39,8 @@ const LIMITS: TranslatorLimits = { ...REGION_LIMITS, maxLiveModules: MAX_LIVE_MO
 
 export interface TranslatorOptions {
   readonly memory: WebAssembly.Memory;
-  readonly table: WebAssembly.Table;
+  /** First place in the table of handlers that is for regions. */
+  readonly firstSlot: number;
   readonly cache: DecodeCache;
   readonly decoder: Decoder;
   /** Exports of the runtime and of the interpreter module. */
@@ -96,6 +99,7 @@ export class Translator {
   private readonly limits: TranslatorLimits;
   private readonly view: DataView;
   private readonly planner: Planner;
+  private readonly table: WebAssembly.Table;
   /** Places in the table behind the interpreter's handlers, used up to `nextSlot`. */
   private readonly firstSlot: number;
   private nextSlot: number;
@@ -122,7 +126,8 @@ export class Translator {
     const original = (rec: number): number | undefined => this.originals.get(rec);
     const sizeOf = (rec: number): number | undefined => this.sizes.get(rec);
     this.planner = new Planner({ ...options, limits: this.limits, original, sizeOf });
-    this.firstSlot = options.table.length;
+    this.table = options.interpreter.table as WebAssembly.Table;
+    this.firstSlot = options.firstSlot;
     this.nextSlot = this.firstSlot;
     this.compiler = options.compiler;
   }
@@ -140,7 +145,7 @@ export class Translator {
     this.making.clear();
     this.originals.clear();
     this.sizes.clear();
-    for (let i = this.firstSlot; i < this.nextSlot; i++) this.o.table.set(i, null);
+    for (let i = this.firstSlot; i < this.nextSlot; i++) this.table.set(i, this.o.interpreter[EMPTY]);
     this.nextSlot = this.firstSlot;
     this.live = 0;
   }
@@ -232,7 +237,8 @@ export class Translator {
   private planBatch(maxEntries: number, maxInsns: number): Plan[] {
     const first = this.pending.values().next().value;
     // V8 fails near 16,000 modules; long before that most of them are cold.
-    if (first && this.live >= this.limits.maxLiveModules) this.o.cache.dropAll(first.cpu);
+    const full = this.live >= this.limits.maxLiveModules || this.nextSlot + SPARE_SLOTS > TABLE_SIZE;
+    if (first && full) this.o.cache.dropAll(first.cpu);
     const plans: Plan[] = [];
     const covered = new Set<number>();
     let insns = 0;
@@ -312,6 +318,7 @@ export class Translator {
   }
   private install(plans: readonly Plan[], made: MadeModule, tables: readonly number[]): void {
     if (!made.module || tables.every((at) => at === 0)) return;
+    if (this.nextSlot + plans.length > TABLE_SIZE) throw new RangeError('the table of handlers is full');
     let slot = this.instantiate(made.module, made.exits, tables);
     plans.forEach((plan, i) => {
       if (!made.exits[i]) return;
@@ -339,10 +346,9 @@ export class Translator {
     exits: readonly (Int32Array | undefined)[],
     tables: readonly number[],
   ): number {
-    const { table, memory, runtime, interpreter } = this.o;
+    const { memory, runtime, interpreter } = this.o;
     const first = this.nextSlot;
     const count = exits.filter((e) => e !== undefined).length;
-    if (first + count > table.length) table.grow(Math.max(count, TABLE_STEP));
     this.nextSlot += count;
     this.live++;
     this.counters.modules++;
@@ -351,7 +357,7 @@ export class Translator {
       link[`exits${i}`] = at;
     });
     new WebAssembly.Instance(module, {
-      env: { memory, table },
+      env: { memory, table: this.table },
       [LINK]: link,
       runtime: runtime as WebAssembly.ModuleImports,
       interpreter: interpreter as WebAssembly.ModuleImports,

@@ -6,45 +6,73 @@ import { CPU, EXC, REC } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, ModuleBuilder } from '../../wasm/module.ts';
 import { HANDLER } from './backend.ts';
+import { type RecordFields, recordAt } from './record.ts';
 import { checkSegment } from './segment.ts';
-import { AGEN_ALIGNED, AGEN_LOG2_SHIFT, AGEN_UNIT_SHIFT } from './special.ts';
+import { AGEN_ALIGNED, AGEN_LOG2_SHIFT, AGEN_UNIT_SHIFT, type SPECIAL } from './special.ts';
 
 type Expr = x.Expr;
 const field = (rec: Expr, at: number): Expr => x.load('i32_16u', rec, at);
-const state = (cpu: Expr, offset: Expr): Expr => x.load('i64', x.add(cpu, offset), 0);
+
+/** What kind of address generation a record is: the mode, the address size, and whether a bit offset is added. */
+export interface AgenKind {
+  readonly asize: 16 | 32 | 64;
+  readonly long: boolean;
+  readonly bits: boolean;
+}
+/** The kinds by their names in SPECIAL. */
+export const AGEN_KINDS: ReadonlyMap<keyof typeof SPECIAL, AgenKind> = new Map(
+  [false, true].flatMap((bits) => {
+    const prefix = bits ? 'agenBit' : 'agen';
+    return [
+      [`${prefix}Long64`, { asize: 64, long: true, bits }],
+      [`${prefix}Long32`, { asize: 32, long: true, bits }],
+      [`${prefix}Legacy32`, { asize: 32, long: false, bits }],
+      [`${prefix}Legacy16`, { asize: 16, long: false, bits }],
+    ] as [keyof typeof SPECIAL, AgenKind][];
+  }),
+);
 
 /** base + index << scale + displacement + immediate. */
-function effective(cpu: Expr, rec: Expr): Expr {
-  const index = x.binary('shl', state(cpu, field(rec, REC.INDEX)), x.load('i64_8u', rec, REC.SCALE));
-  const disp = x.add(x.load('i64_32s', rec, REC.DISP), x.load('i64', rec, REC.IMM));
-  return x.add(x.add(state(cpu, field(rec, REC.BASE)), index), disp);
+function effective(cpu: Expr, rec: RecordFields): Expr {
+  const index = x.binary('shl', rec.value(cpu, REC.INDEX), rec.load('i64_8u', REC.SCALE));
+  const disp = x.add(rec.load('i64_32s', REC.DISP), rec.load('i64', REC.IMM));
+  return x.add(x.add(rec.value(cpu, REC.BASE), index), disp);
 }
 
 /** Bytes that the signed bit offset in register A moves the address by, in steps of the operand (SDM vol.2 BT). */
-function bitDisplacement(f: FunctionBuilder, cpu: Expr, rec: Expr): Expr {
-  const log2 = f.let(x.and(x.binary('shr_u', field(rec, REC.B), x.i32Const(AGEN_LOG2_SHIFT)), x.i32Const(3)));
+function bitDisplacement(f: FunctionBuilder, cpu: Expr, rec: RecordFields): Expr {
+  const info = rec.load('i32_16u', REC.B);
+  const log2 = f.let(x.and(x.binary('shr_u', info, x.i32Const(AGEN_LOG2_SHIFT)), x.i32Const(3)));
   const unused = f.let(x.extendU(x.sub(x.i32Const(64), x.binary('shl', x.i32Const(8), log2))));
-  const raw = state(cpu, field(rec, REC.A));
-  const signed = x.binary('shr_s', x.binary('shl', raw, unused), unused);
+  const signed = x.binary('shr_s', x.binary('shl', rec.value(cpu, REC.A), unused), unused);
   const steps = x.binary('shr_s', signed, x.extendU(x.add(log2, x.i32Const(3))));
   return x.binary('shl', steps, x.extendU(log2));
 }
 
-function define(m: ModuleBuilder, name: string, asize: 16 | 32 | 64, long: boolean, bits: boolean): void {
-  const f = m.define(name, HANDLER);
-  const [cpu, rec] = [f.param(0), f.param(1)];
+/** Works out the linear address of a record into the field `ea`; `refused` is for the segment's fault, which is recorded. */
+export function generateAddress(
+  f: FunctionBuilder,
+  cpu: Expr,
+  rec: RecordFields,
+  { asize, long, bits }: AgenKind,
+  refused: (linear: Expr) => void,
+): void {
   const sum = bits ? x.add(effective(cpu, rec), bitDisplacement(f, cpu, rec)) : effective(cpu, rec);
   const offset = f.let(asize === 64 ? sum : x.and(sum, x.i64Const((1n << BigInt(asize)) - 1n)));
-  const seg = f.let(field(rec, REC.SEG));
-  const linear = x.add(offset, state(cpu, seg));
+  const linear = x.add(offset, rec.value(cpu, REC.SEG));
   if (!long) {
-    const bytes = x.and(field(rec, REC.B), x.i32Const(0xff));
-    const write = x.and(x.binary('shr_u', field(rec, REC.B), x.i32Const(8)), x.i32Const(1));
-    checkSegment(f, { cpu, base: seg, offset, bytes, write }, () =>
-      f.returnCall('agen_fault', cpu, rec, x.wrap(linear)),
-    );
+    const info = rec.load('i32_16u', REC.B);
+    const write = x.and(x.binary('shr_u', info, x.i32Const(8)), x.i32Const(1));
+    const access = { cpu, base: rec.load('i32_16u', REC.SEG), offset, bytes: x.and(info, x.i32Const(0xff)), write };
+    checkSegment(f, access, () => refused(linear));
   }
   f.store('i64', cpu, CPU.ea!, long ? linear : x.and(linear, x.i64Const(0xffff_ffffn)));
+}
+
+function define(m: ModuleBuilder, name: string, kind: AgenKind): void {
+  const f = m.define(name, HANDLER);
+  const [cpu, rec] = [f.param(0), f.param(1)];
+  generateAddress(f, cpu, recordAt(rec), kind, (linear) => f.returnCall('agen_fault', cpu, rec, x.wrap(linear)));
   const next = f.let(x.add(rec, x.i32Const(REC.SIZE)));
   f.returnCallIndirect(HANDLER, x.load('i32', next, REC.HANDLER), cpu, next);
 }
@@ -72,11 +100,5 @@ function defineFault(m: ModuleBuilder): void {
 /** Defines the eight address-generation handlers under their names in SPECIAL. */
 export function defineAgen(m: ModuleBuilder): void {
   defineFault(m);
-  for (const bits of [false, true]) {
-    const prefix = bits ? 'agenBit' : 'agen';
-    define(m, `${prefix}Long64`, 64, true, bits);
-    define(m, `${prefix}Long32`, 32, true, bits);
-    define(m, `${prefix}Legacy32`, 32, false, bits);
-    define(m, `${prefix}Legacy16`, 16, false, bits);
-  }
+  for (const [name, kind] of AGEN_KINDS) define(m, name, kind);
 }

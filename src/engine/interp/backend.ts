@@ -20,6 +20,7 @@ import type { FuncType, FunctionBuilder } from '../../wasm/module.ts';
 import { memoryOperand, type Shape } from '../shape.ts';
 import { type FloatState, hasInlineFloat, inlineFloat, isQuiet } from './float.ts';
 import { VectorWasm } from './pure.ts';
+import type { Place, RecordFields } from './record.ts';
 import { checkSegment } from './segment.ts';
 import { MEM_ALIGN_SHIFT, MEM_STACK, STACK_NONE } from './special.ts';
 
@@ -59,6 +60,9 @@ function slotOf(o: Operand): number {
 const LOAD: Readonly<Record<Width, x.LoadOp>> = { 8: 'i64_8u', 16: 'i64_16u', 32: 'i64_32u', 64: 'i64' };
 const STORE: Readonly<Record<Width, x.StoreOp>> = { 8: 'i64_8', 16: 'i64_16', 32: 'i64_32', 64: 'i64' };
 
+/** Functions of the runtime for accesses that the TLB does not know. */
+export type AccessKind = 'mem_read' | 'mem_write' | 'mem_rmw';
+
 export class HandlerOps extends VectorWasm implements Ops<Expr> {
   readonly w: Width;
   readonly asize: 16 | 32 | 64;
@@ -66,9 +70,9 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   readonly long: boolean;
   /** Set when the row has left: nothing follows. */
   left = false;
-  private readonly shape: Shape;
-  private readonly cpu: Expr;
-  private readonly rec: Expr;
+  protected readonly shape: Shape;
+  protected readonly cpu: Expr;
+  protected readonly rec: RecordFields;
   private readonly mem: Operand | undefined;
   private linearAddress: Expr | undefined;
   private rmwHost: Expr | undefined;
@@ -76,7 +80,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   /** Host address of a memory operand of 256 bits that has been read. */
   private wideHost: Expr | undefined;
 
-  constructor(f: FunctionBuilder, shape: Shape) {
+  constructor(f: FunctionBuilder, shape: Shape, rec: RecordFields) {
     super(f);
     this.shape = shape;
     this.w = shape.w;
@@ -84,7 +88,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     this.long = shape.env === 'long';
     this.stack = shape.env === 'long' ? 64 : shape.env === 'legacy32' ? 32 : 16;
     this.cpu = f.param(0);
-    this.rec = f.param(1);
+    this.rec = rec;
     this.mem = shape.ea === 'none' ? undefined : memoryOperand(shape.row);
   }
 
@@ -98,12 +102,15 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   isMem(n: number): boolean {
     return this.mem !== undefined && this.operand(n) === this.mem;
   }
-  private field16(offset: number): Expr {
-    return x.load('i32_16u', this.rec, offset);
+  protected field16(offset: number): Expr {
+    return this.rec.load('i32_16u', offset);
   }
-  /** Address of the register that the record names for operand `o`. */
-  private registerAt(o: Operand): Expr {
-    return x.add(this.cpu, this.field16(slotOf(o)));
+  /** Place of the register that the record names for operand `o`. */
+  private registerAt(o: Operand): Place {
+    return this.rec.place(this.cpu, slotOf(o));
+  }
+  private loadAt(op: x.LoadOp, { at, offset }: Place, plus = 0): Expr {
+    return this.f.let(x.load(op, at, offset + plus));
   }
   number(n: number): Expr {
     return i64(this.field16(slotOf(this.operand(n))));
@@ -113,47 +120,49 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     if (o.where === 'fixed') {
       return o.text === '1' ? x.i64Const(1n) : this.reg(this.width(n) as Width, o.fixed!);
     }
-    if (o.where === 'I') return this.immediate(n, o);
+    if (o.where === 'I') return this.immediate(n);
     if (this.isMem(n)) return this.loadOperand(n, o);
     const width = this.width(n);
-    if (o.where === 'A') return load64(this.rec, REC.IMM);
-    if ('VWUHLK'.includes(o.where)) return this.f.let(x.load('v128', this.registerAt(o), 0));
+    if (o.where === 'A') return this.rec.load('i64', REC.IMM);
+    if ('VWUHLK'.includes(o.where)) return this.loadAt('v128', this.registerAt(o));
     if (o.where === 'S') {
       const at = x.add(this.cpu, x.binary('shl', this.field16(REC.A), x.i32Const(1)));
       return this.f.let(x.load('i64_16u', at, CPU.seg_sel!));
     }
-    return this.f.let(x.load(LOAD[(width || 64) as Width], this.registerAt(o), 0));
+    return this.loadAt(LOAD[(width || 64) as Width], this.registerAt(o));
   }
   /** ENTER's second immediate follows the first in the record. */
-  private immediate(n: number, o: Operand): Expr {
+  private immediate(n: number): Expr {
     const second = this.shape.row.operands.findIndex((p) => p.where === 'I') !== n;
-    if (second) return x.load('i64_32u', this.rec, REC.DISP);
-    if (this.shape.row.enc.vex) return x.load('i64_32u', this.rec, REC.IMM);
-    void o;
-    return load64(this.rec, REC.IMM);
+    if (second) return this.rec.load('i64_32u', REC.DISP);
+    if (this.shape.row.enc.vex) return this.rec.load('i64_32u', REC.IMM);
+    return this.rec.load('i64', REC.IMM);
   }
   set(n: number, v: Expr): void {
     const o = this.operand(n);
     const width = this.width(n);
     if (this.isMem(n)) this.storeOperand(o, width, v);
     else if (o.where === 'fixed') this.setReg(width as Width, o.fixed!, v);
-    else if (v.type === 'v128') this.f.store('v128', this.registerAt(o), 0, v);
-    else if ('PQN'.includes(o.where)) this.writeMmx(this.f.let(this.registerAt(o)), v);
+    else if (v.type === 'v128') this.storeAt('v128', this.registerAt(o), v);
+    else if ('PQN'.includes(o.where)) this.writeMmx(this.registerAt(o), v);
     else this.writeInteger('GERZB'.includes(o.where) ? width : 64, this.registerAt(o), v);
   }
   /** The rule of SDM vol.1 3.4.1.1: 32-bit writes clear the upper half, narrower ones keep it. */
-  private writeInteger(width: number, at: Expr, v: Expr): void {
-    if (width === 32) this.f.store('i64', at, 0, this.zext(32, v));
-    else this.f.store(STORE[width as Width], at, 0, i64(v));
+  private writeInteger(width: number, to: Place, v: Expr): void {
+    if (width === 32) this.storeAt('i64', to, this.zext(32, v));
+    else this.storeAt(STORE[width as Width], to, i64(v));
+  }
+  private storeAt(op: x.StoreOp, { at, offset }: Place, v: Expr, plus = 0): void {
+    this.f.store(op, at, offset + plus, v);
   }
   /** A write to an MMX register sets the sign and exponent above it to ones (SDM vol.1 9.2.1). */
-  private writeMmx(at: Expr, v: Expr): void {
-    this.f.store('i64', at, 0, i64(v));
-    this.f.store('i32_16', at, 8, x.i32Const(0xffff));
+  private writeMmx(to: Place, v: Expr): void {
+    this.storeAt('i64', to, i64(v));
+    this.storeAt('i32_16', to, x.i32Const(0xffff), 8);
   }
   half(n: number, h: 0 | 1): Expr {
     const o = this.operand(n);
-    if (!this.isMem(n)) return this.f.let(x.load('v128', this.registerAt(o), 16 * h));
+    if (!this.isMem(n)) return this.loadAt('v128', this.registerAt(o), 16 * h);
     if (!this.wideHost) {
       const va = this.operandAddress();
       this.checkAlignment(va, 256);
@@ -164,15 +173,15 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   setWide(n: number, low: Expr, high: Expr): void {
     const o = this.operand(n);
     const [l, h] = [this.f.let(low), this.f.let(high)];
-    let at: Expr;
+    let to = this.registerAt(o);
     if (this.isMem(n)) {
       const va = this.operandAddress();
       this.checkAlignment(va, 256);
-      at = this.host(va, 32, 'mem_write');
-    } else at = this.f.let(this.registerAt(o));
-    this.f.store('v128', at, 0, l);
-    this.f.store('v128', at, 16, h);
-    if (this.isMem(n)) this.commit(at);
+      to = { at: this.host(va, 32, 'mem_write'), offset: 0 };
+    }
+    this.storeAt('v128', to, l);
+    this.storeAt('v128', to, h, 16);
+    if (this.isMem(n)) this.commit(to.at);
   }
   offset(_n: number, index?: Expr): Expr {
     const sum = index ? this.vectorEffective(i64(index)) : this.effective();
@@ -188,20 +197,20 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
 
   // --- memory ----------------------------------------------------------------------------------------------
   private based(offset: number): Expr {
-    return load64(x.add(this.cpu, this.field16(offset)), 0);
+    return this.rec.value(this.cpu, offset);
   }
   /** base + index << scale + displacement. */
   private effective(): Expr {
-    const disp = x.load('i64_32s', this.rec, REC.DISP);
+    const disp = this.rec.load('i64_32s', REC.DISP);
     const base = x.add(this.based(REC.BASE), disp);
     if (this.shape.ea === 'plain') return base;
-    const scale = x.load('i64_8u', this.rec, REC.SCALE);
+    const scale = this.rec.load('i64_8u', REC.SCALE);
     return x.add(base, x.binary('shl', this.based(REC.INDEX), scale));
   }
   /** base + displacement + element of the index vector << scale. */
   private vectorEffective(index: Expr): Expr {
-    const base = x.add(this.based(REC.BASE), x.load('i64_32s', this.rec, REC.DISP));
-    return x.add(base, x.binary('shl', index, x.load('i64_8u', this.rec, REC.SCALE)));
+    const base = x.add(this.based(REC.BASE), this.rec.load('i64_32s', REC.DISP));
+    return x.add(base, x.binary('shl', index, this.rec.load('i64_8u', REC.SCALE)));
   }
   /** Linear address of the memory operand (long mode, or computed by the record before). */
   private operandAddress(): Expr {
@@ -215,15 +224,12 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
    * Host address of a linear range, as an i32 variable: TLB hit inline, else the runtime. Leaves with the fault
    * when the runtime reports one.
    */
-  private host(va: Expr, bytes: number, kind: 'mem_read' | 'mem_write' | 'mem_rmw', seg: SegRef = 'insn'): Expr {
+  protected host(va: Expr, bytes: number, kind: AccessKind, seg: SegRef = 'insn'): Expr {
     const { f, cpu } = this;
-    const slot = x.and(x.wrap(x.binary('shr_u', va, x.i64Const(7n))), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
-    const entry = f.let(x.add(load32(cpu, CPU.tlb_ptr!), slot));
-    const tag = load64(entry, kind === 'mem_read' ? TLB.TAG_READ : TLB.TAG_WRITE);
-    const last = bytes === 1 ? va : x.add(va, x.i64Const(BigInt(bytes - 1)));
+    const { entry, isHit } = this.lookUp(va, bytes, kind);
     const at = f.variable('i32');
     f.if(
-      x.compare('eq', tag, x.and(last, x.i64Const(PAGE_MASK))),
+      isHit,
       () => f.setVariable(at, x.add(x.wrap(va), load32(entry, TLB.ADDEND))),
       () => {
         f.setVariable(at, f.call(kind, cpu, va, this.sizeFor(bytes, seg)));
@@ -231,6 +237,14 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
       },
     );
     return f.let(f.get(at));
+  }
+  /** The entry of the data TLB for a linear range, and whether it holds all of it. */
+  protected lookUp(va: Expr, bytes: number, kind: AccessKind): { entry: Expr; isHit: Expr } {
+    const slot = x.and(x.wrap(x.binary('shr_u', va, x.i64Const(7n))), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
+    const entry = this.f.let(x.add(load32(this.cpu, CPU.tlb_ptr!), slot));
+    const tag = load64(entry, kind === 'mem_read' ? TLB.TAG_READ : TLB.TAG_WRITE);
+    const last = bytes === 1 ? va : x.add(va, x.i64Const(BigInt(bytes - 1)));
+    return { entry, isHit: x.compare('eq', tag, x.and(last, x.i64Const(PAGE_MASK))) };
   }
   /** The row's own alignment for #AC as a mark of a size. */
   private alignmentMark(): number {
@@ -266,7 +280,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     this.commit(host);
   }
   /** A store into the bounce buffer is carried to where it belongs. */
-  private commit(host: Expr): void {
+  protected commit(host: Expr): void {
     const { f, cpu } = this;
     f.if(x.compare('eq', host, x.add(cpu, x.i32Const(CPU.bounce!))), () => f.run(f.call('mem_commit', cpu)));
   }
@@ -355,10 +369,10 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     this.f.if(this.truth(c), then, otherwise);
     this.left = before;
   }
-  private leaveWithFault(): void {
-    this.f.returnCall('fault', this.cpu, this.rec);
+  protected leaveWithFault(): void {
+    this.f.returnCall('fault', this.cpu, this.rec.address);
   }
-  private raise(name: FaultName, error: Expr | undefined): void {
+  protected raise(name: FaultName, error: Expr | undefined): void {
     const vector = { de: EXC.DE, ud: EXC.UD, gp: EXC.GP, br: EXC.BR, nm: EXC.NM, mf: EXC.MF, xm: EXC.XM }[name];
     this.f.run(this.f.call('raise', this.cpu, x.i32Const(vector), error ? x.wrap(error) : x.i32Const(0)), true);
     this.leaveWithFault();
@@ -367,18 +381,18 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     this.f.if(this.truth(c), () => this.raise(name, error));
   }
   nextRip(): Expr {
-    const within = x.add(this.field16(REC.OFFSET), x.load('i32_8u', this.rec, REC.LEN));
+    const within = x.add(this.field16(REC.OFFSET), this.rec.load('i32_8u', REC.LEN));
     return this.f.let(this.cutRip(x.add(load64(this.cpu, CPU.page_base!), i64(within)), this.long ? 64 : 32));
   }
   thisRip(): Expr {
     const at = x.add(load64(this.cpu, CPU.page_base!), i64(this.field16(REC.OFFSET)));
     return this.f.let(this.cutRip(at, this.long ? 64 : 32));
   }
-  private cutRip(rip: Expr, w: Width): Expr {
+  protected cutRip(rip: Expr, w: Width): Expr {
     return w === 64 ? rip : x.and(rip, x.i64Const((1n << BigInt(w)) - 1n));
   }
   private branchTarget(): Expr {
-    const target = x.add(load64(this.cpu, CPU.page_base!), x.load('i64_32s', this.rec, REC.DISP));
+    const target = x.add(load64(this.cpu, CPU.page_base!), this.rec.load('i64_32s', REC.DISP));
     return this.cutRip(target, this.long && this.w !== 16 ? 64 : this.w);
   }
   /** The relative target lies beyond the limit of CS. */
@@ -397,8 +411,9 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
       this.left = true;
     }
   }
-  private takeBranch(): void {
-    const { f, cpu, rec } = this;
+  protected takeBranch(): void {
+    const { f, cpu } = this;
+    const rec = this.rec.address;
     this.checkBranch();
     const link = f.let(load32(rec, REC.LINK));
     f.if(link, () => {
@@ -411,7 +426,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     f.returnCall('branch_slow', cpu, rec, this.branchTarget());
   }
   jump(rip: Expr): void {
-    this.f.returnCall('retire_goto', this.cpu, this.rec, this.cutRip(i64(rip), this.w));
+    this.f.returnCall('retire_goto', this.cpu, this.rec.address, this.cutRip(i64(rip), this.w));
     this.left = true;
   }
 
@@ -446,7 +461,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   }
   transfer(name: string, ...args: Expr[]): void {
     this.check(name, ...args);
-    this.f.returnCall('transferred', this.cpu, this.rec);
+    this.f.returnCall('transferred', this.cpu, this.rec.address);
     this.left = true;
   }
 

@@ -18,7 +18,8 @@ import { defineArithmetic } from './arithmetic.ts';
 import { countEntry, HANDLER, HandlerOps } from './backend.ts';
 import { codePageEntry, itlbEntry, itlbTag, withRecordAt } from './goto.ts';
 import { PureWasm } from './pure.ts';
-import { FIRST_HANDLER, SPECIAL } from './special.ts';
+import { recordAt } from './record.ts';
+import { EMPTY, FIRST_HANDLER, SPECIAL, TABLE_SIZE } from './special.ts';
 
 type Expr = x.Expr;
 const load32 = (a: Expr, o: number): Expr => x.load('i32', a, o);
@@ -57,7 +58,8 @@ export interface InterpreterModule {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Table index of the handler of each shape key. */
   readonly handlers: ReadonlyMap<number, number>;
-  readonly tableSize: number;
+  /** First place in the table behind the handlers. */
+  readonly firstFree: number;
 }
 
 function declareImports(m: ModuleBuilder): void {
@@ -259,6 +261,9 @@ function defineJoints(m: ModuleBuilder): void {
 }
 
 function defineSpecials(m: ModuleBuilder): void {
+  m.define(EMPTY, HANDLER).unreachable();
+  m.export(EMPTY);
+
   const resync = m.define('resync', HANDLER);
   storeRip(resync, resync.param(0), resync.param(1), false);
   account(resync, resync.param(0), resync.param(1), 0);
@@ -318,7 +323,7 @@ function next(f: FunctionBuilder, row: Row, fallsThrough: boolean): void {
 
 function defineHandler(m: ModuleBuilder, name: string, shape: Shape): FunctionBuilder {
   const f = m.define(name, HANDLER);
-  const s = new HandlerOps(f, shape);
+  const s = new HandlerOps(f, shape, recordAt(f.param(1)));
   checkUnit(f, shape.row);
   if (shape.rep !== 'none') {
     defineRepeat(f, s, shape);
@@ -396,6 +401,6 @@ export function buildInterpreter(
   });
   for (const [name, index] of Object.entries(SPECIAL)) m.element(x.i32Const(index), [name]);
   m.element(x.i32Const(FIRST_HANDLER), names);
-  const tableSize = FIRST_HANDLER + names.length;
-  return { bytes: m.build({ ...memory, tableSize }), handlers, tableSize };
+  const table = { type: HANDLER, size: TABLE_SIZE, filledWith: EMPTY };
+  return { bytes: m.build({ ...memory, table }), handlers, firstFree: FIRST_HANDLER + names.length };
 }

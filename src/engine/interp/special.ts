@@ -5,7 +5,12 @@
 
 import { CPU } from '../../isa/layout.ts';
 
-/** Table index of each special handler. Index 0 stays empty: a record of zeros traps instead of running wild. */
+/** Places in the table of handlers: the interpreter's, and behind them as many as there may be regions at a time. */
+export const TABLE_SIZE = 32768;
+/** Handler of all places that are not in use, 0 among them: a record of zeros traps instead of running wild. */
+export const EMPTY = 'empty';
+
+/** Table index of each special handler, from 1 on. */
 export const SPECIAL = {
   /** The code page was changed: look the instruction up anew. */
   resync: 1,

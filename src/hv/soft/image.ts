@@ -2,7 +2,8 @@
 
 /** build/interpreter.json: which handler serves which shape of instruction. */
 export interface HandlerIndex {
-  readonly tableSize: number;
+  /** First place in the table behind the handlers. */
+  readonly firstFree: number;
   /** Shape key and table index, alternating. */
   readonly pairs: readonly number[];
 }
@@ -10,7 +11,7 @@ export interface HandlerIndex {
 export interface EngineImage {
   readonly runtime: WebAssembly.Module;
   readonly interpreter: WebAssembly.Module;
-  readonly tableSize: number;
+  readonly firstFree: number;
   readonly handlers: ReadonlyMap<number, number>;
 }
 
@@ -25,7 +26,7 @@ export function compileEngineImage(runtime: BufferSource, interpreter: BufferSou
   return {
     runtime: new WebAssembly.Module(runtime),
     interpreter: new WebAssembly.Module(interpreter),
-    tableSize: index.tableSize,
+    firstFree: index.firstFree,
     handlers,
   };
 }

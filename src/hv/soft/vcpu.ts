@@ -108,10 +108,9 @@ export class SoftVcpu {
     this.everyInstruction = o.trace?.everyInstruction ?? false;
     this.runtime = exports as unknown as RuntimeExports;
     o.memory.runtime ??= this.runtime;
-    this.handlers = o.image.tableSize;
-    const table = new WebAssembly.Table({ initial: o.image.tableSize, element: 'anyfunc' });
+    this.handlers = o.image.firstFree;
     const interpreter = new WebAssembly.Instance(o.image.interpreter, {
-      env: { memory, table },
+      env: { memory },
       runtime: runtimeFunctions(exports, o.host),
       host: {
         resolve: (cpu: number) => this.cache.resolve(cpu),
@@ -132,7 +131,7 @@ export class SoftVcpu {
     if (o.engine === 'bt') {
       this.translator = new Translator({
         memory,
-        table,
+        firstSlot: o.image.firstFree,
         cache: this.cache,
         decoder: o.decoder,
         runtime: exports,
