@@ -96,10 +96,7 @@ async function buildInterpreterModule(): Promise<void> {
   const { ROWS } = await import('../src/isa/rows.ts');
   const { buildInterpreter } = await import('../src/engine/interp/module.ts');
   const built = buildInterpreter(ROWS, { maximumPages: 65536, shared: false });
-  replace(
-    join(outDir, 'interpreter.json'),
-    JSON.stringify({ firstFree: built.firstFree, pairs: [...built.handlers].flat() }),
-  );
+  replace(join(outDir, 'interpreter.json'), JSON.stringify({ pairs: [...built.handlers].flat() }));
   replace(wasm, built.bytes);
   replace(stampFile, digest);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);

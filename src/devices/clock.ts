@@ -111,6 +111,9 @@ export class ManualClock implements Clock, Snapshottable {
   now(): bigint {
     return this.#now;
   }
+  nowNs(): number {
+    return Number(this.#now);
+  }
 
   at(deadline: bigint, fire: () => void): CancelTimer {
     return this.#timers.add(deadline, fire);
@@ -166,9 +169,12 @@ export class HostClock implements Clock, Snapshottable {
   }
 
   now(): bigint {
+    return BigInt(this.nowNs());
+  }
+  nowNs(): number {
     const now = this.#nowNs() - this.#offset;
     if (now > this.#latest) this.#latest = now;
-    return BigInt(this.#latest);
+    return this.#latest;
   }
 
   at(deadline: bigint, fire: () => void): CancelTimer {

@@ -54,6 +54,8 @@ export type CancelTimer = () => void;
 export interface Clock {
   /** Nanoseconds since power-on, monotonic. */
   now(): bigint;
+  /** The same as a number, exact for 104 days. */
+  nowNs(): number;
   /** Calls `fire` once when `now() >= deadline` (absolute nanoseconds), between two guest instructions. */
   at(deadline: bigint, fire: () => void): CancelTimer;
 }

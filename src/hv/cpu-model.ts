@@ -84,7 +84,7 @@ export const withKvmClock = (m: CpuModel): CpuModel => ({ ...m, features: new Se
 /** Guest TSC frequency: one tick a nanosecond, so that guest time needs no scaling. */
 export const TSC_HZ = 1_000_000_000;
 /** The TSC after so many nanoseconds of guest time. */
-export const tscAt = (ns: bigint): bigint => ns;
+export const tscAt = <T extends bigint | number>(ns: T): T => ns;
 /** Crystal of CPUID leaf 15H: the input clock of the local APIC timer (src/devices/apic-timer.ts). */
 export const CRYSTAL_HZ = 1_000_000_000;
 

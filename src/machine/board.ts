@@ -159,6 +159,7 @@ export class Board {
   private watchedClock(): Clock {
     return {
       now: () => this.clock.now(),
+      nowNs: () => this.clock.nowNs(),
       at: (deadline: bigint, fire: () => void): CancelTimer => {
         this.onTimerSet(deadline);
         return this.clock.at(deadline, fire);

@@ -143,6 +143,11 @@ export class VcpuBridge implements VcpuHost {
     vcpu.setRegs({ ...regs, rax });
   }
 
+  tscNumber(): number {
+    if (this.tscHz !== undefined) return -1;
+    this.exits.time++;
+    return tscAt(this.board.clock.nowNs());
+  }
   tsc_now(): bigint {
     this.exits.time++;
     const now = this.board.clock.now();

@@ -15,6 +15,8 @@ export declare function msr_read(cpu: u32, index: u32): u32;
 export declare function msr_write(cpu: u32, index: u32, value: u64): u32;
 /** The clock of the guest TSC, before tsc_offset is added. */
 export declare function tsc_now(cpu: u32): u64;
+/** The same where a number holds it, else -1: a number costs the host less. */
+export declare function tsc_number(cpu: u32): f64;
 /** Leaves eax, ebx, ecx, edx of a CPUID leaf as four u32 in scratch. */
 export declare function cpuid_query(cpu: u32, leaf: u32, subleaf: u32): void;
 /** Tells the interrupt controller the task priority, 0-15. */

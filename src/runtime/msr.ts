@@ -1,6 +1,6 @@
 // Model-specific registers (SDM vol.4): those held in the vCPU's state; all others are the host's to know.
 
-import { msr_read, msr_write, tsc_now } from './env';
+import { msr_read, msr_write, tsc_now, tsc_number } from './env';
 import {
   CPU_APIC_BASE,
   CPU_CSTAR,
@@ -192,7 +192,7 @@ export function set_msr(cpu: u32, index: u32, value: u64): u32 {
   }
   if (index == EFER) return write_efer(cpu, value);
   if (index == TSC) {
-    store<u64>(cpu + CPU_TSC_OFFSET, value - tsc_now(cpu));
+    store<u64>(cpu + CPU_TSC_OFFSET, value - clock_tsc(cpu));
     store<u32>(cpu + CPU_STOP, STOP_TSC_WRITTEN);
     return 0;
   }
@@ -201,9 +201,14 @@ export function set_msr(cpu: u32, index: u32, value: u64): u32 {
   return msr_write(cpu, index, value);
 }
 
+/** The counter before the guest's offset. */
+function clock_tsc(cpu: u32): u64 {
+  const now = tsc_number(cpu);
+  return now >= 0 ? <u64>now : tsc_now(cpu);
+}
 /** The guest's time-stamp counter. */
 export function guest_tsc(cpu: u32): u64 {
-  return tsc_now(cpu) + load<u64>(cpu + CPU_TSC_OFFSET);
+  return clock_tsc(cpu) + load<u64>(cpu + CPU_TSC_OFFSET);
 }
 
 /** RDMSR: ECX selects, EDX:EAX receives. */

@@ -1,11 +1,21 @@
-/** Lets V8 compile whole modules where they are made, on the thread that makes regions. */
+/** What V8 is told before translated code is compiled, on the thread that makes regions. */
 import { setFlagsFromString } from 'node:v8';
 
 /**
- * By itself V8 compiles a function when it is called first, which would be on the guest's thread. The choice goes with
- * the module: those that were compiled before this call stay as they are.
+ * Bytes of machine code that a region runs through in V8's first tier before the second one compiles it. V8's own 13
+ * million have nearly everything compiled twice while a guest warms up and other threads want the processors.
+ */
+const TIERING_BUDGET = 200_000_000;
+
+/**
+ * By itself V8 compiles a function when it is called first, which would be on the guest's thread, and has the first tier
+ * count calls for the sake of inlining, of which there is nothing to gain here. The choices go with the module: those
+ * that were compiled before this call stay as they are.
  */
 export function compileAtOnce(): void {
   const major = Number(process.versions.v8.split('.')[0]);
-  if (major >= 13) setFlagsFromString('--no-wasm-lazy-compilation');
+  if (major < 13) return;
+  setFlagsFromString('--no-wasm-lazy-compilation');
+  setFlagsFromString('--no-wasm-inlining');
+  setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET}`);
 }

@@ -100,8 +100,8 @@ export interface CodeSource {
   insnAt(at: number): RegionInsn | undefined;
   /** Was the position ever jumped to? Branches that were never taken are left out. */
   wasReached(at: number): boolean;
-  /** Is what is called there better left a region of its own? */
-  isApart(at: number): boolean;
+  /** Is what begins there better left to the region that it has? */
+  isApart(at: number, isCalled: boolean): boolean;
   readonly canTranslate: (insn: Insn) => boolean;
 }
 
@@ -123,8 +123,9 @@ export function reach(entry: number, code: CodeSource, limits: RegionLimits = RE
   const known = new Map<number, RegionInsn>();
   const leaders = new Set<number>([entry]);
   const work = [entry];
-  const lead = (at: number, certain: boolean): void => {
+  const lead = (at: number, certain: boolean, isCalled = false): void => {
     if (leaders.has(at) || leaders.size >= limits.maxBlocks || !(certain || code.wasReached(at))) return;
+    if (code.isApart(at, isCalled)) return;
     leaders.add(at);
     work.push(at);
   };
@@ -147,7 +148,7 @@ export function reach(entry: number, code: CodeSource, limits: RegionLimits = RE
       }
       const end = controlOf(i, next);
       if (end) {
-        if ('target' in end && !(end.kind === 'call' && code.isApart(end.target))) lead(end.target, false);
+        if ('target' in end) lead(end.target, false, end.kind === 'call');
         if ('next' in end && end.kind !== 'fall') lead(end.next, end.kind === 'branch');
         if (end.kind === 'dynamic' && comesBehind(i.insn)) lead(next, false);
         break;

@@ -70,7 +70,12 @@ export function writeModule(plans: readonly RegionPlan[]): WrittenModule {
   const names = m.functionNames;
   if (names.length === 0) return { bytes: undefined, exits, entries, error };
   m.element(table, names);
-  return { bytes: m.build({ maximumPages: 65536, shared: false, table: { type: HANDLER, size: TABLE_SIZE } }), exits, entries, error };
+  return {
+    bytes: m.build({ maximumPages: 65536, shared: false, table: { type: HANDLER, size: TABLE_SIZE } }),
+    exits,
+    entries,
+    error,
+  };
 }
 
 /** Numbers of a packed exit. */

@@ -97,10 +97,10 @@ export class Planner {
         const page = pages(pageOf(at));
         return page !== undefined && this.u32(page.page + CODE_PAGE.ENTRY + (at & 0xfff) * 4) !== 0;
       },
-      isApart: (at) => {
+      isApart: (at, isCalled) => {
         const page = pages(pageOf(at));
         const rec = page === undefined ? 0 : this.u32(page.page + CODE_PAGE.ENTRY + (at & 0xfff) * 4);
-        return (this.o.sizeOf(rec) ?? 0) > INLINED_INSNS;
+        return (this.o.sizeOf(rec) ?? 0) > (isCalled ? INLINED_INSNS : 0);
       },
       canTranslate,
     };

@@ -6,7 +6,7 @@
 import type { Decoder } from '../../isa/decoder.ts';
 import { CODE_PAGE, CPU, HOT, REC, REGION_EXIT } from '../../isa/layout.ts';
 import type { DecodeCache } from '../decode-cache.ts';
-import { EMPTY, TABLE_SIZE } from '../interp/special.ts';
+import { EMPTY, FIRST_REGION, TABLE_SIZE } from '../interp/special.ts';
 import { type Cfg, pageOf, REGION_LIMITS, type RegionLimits } from './cfg.ts';
 import { countExits, LINK, unpackExit, writeModule } from './compile.ts';
 import { type JobResult, packJob, type RegionCompiler } from './job.ts';
@@ -39,8 +39,6 @@ const LIMITS: TranslatorLimits = { ...REGION_LIMITS, maxLiveModules: MAX_LIVE_MO
 
 export interface TranslatorOptions {
   readonly memory: WebAssembly.Memory;
-  /** First place in the table of handlers that is for regions. */
-  readonly firstSlot: number;
   readonly cache: DecodeCache;
   readonly decoder: Decoder;
   /** Exports of the runtime and of the interpreter module. */
@@ -100,9 +98,8 @@ export class Translator {
   private readonly view: DataView;
   private readonly planner: Planner;
   private readonly table: WebAssembly.Table;
-  /** Places in the table behind the interpreter's handlers, used up to `nextSlot`. */
-  private readonly firstSlot: number;
-  private nextSlot: number;
+  /** The first place in the table that is not in use. */
+  private nextSlot = FIRST_REGION;
   /** Modules that the table keeps alive. */
   private live = 0;
   private rest = COUNTER_REST;
@@ -127,8 +124,6 @@ export class Translator {
     const sizeOf = (rec: number): number | undefined => this.sizes.get(rec);
     this.planner = new Planner({ ...options, limits: this.limits, original, sizeOf });
     this.table = options.interpreter.table as WebAssembly.Table;
-    this.firstSlot = options.firstSlot;
-    this.nextSlot = this.firstSlot;
     this.compiler = options.compiler;
   }
 
@@ -145,8 +140,8 @@ export class Translator {
     this.making.clear();
     this.originals.clear();
     this.sizes.clear();
-    for (let i = this.firstSlot; i < this.nextSlot; i++) this.table.set(i, this.o.interpreter[EMPTY]);
-    this.nextSlot = this.firstSlot;
+    for (let i = FIRST_REGION; i < this.nextSlot; i++) this.table.set(i, this.o.interpreter[EMPTY]);
+    this.nextSlot = FIRST_REGION;
     this.live = 0;
   }
   /** There is something for `flush` to do. */

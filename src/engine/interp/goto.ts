@@ -1,8 +1,9 @@
 /** The jump to a rip through the instruction TLB, as far as it needs no call: what handlers and regions have in common. */
-import { CODE_PAGE, CPU, HOT, ITLB, REC } from '../../isa/layout.ts';
+import { CODE_PAGE, CPU, ITLB, REC } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
 import { HANDLER } from './backend.ts';
+import { FIRST_REGION } from './special.ts';
 
 type Expr = x.Expr;
 const load32 = (a: Expr, o: number): Expr => x.load('i32', a, o);
@@ -36,17 +37,15 @@ export function withRecordAt(f: FunctionBuilder, cpu: Expr, rip: Expr, then: (t:
 }
 
 /**
- * Goes to `rip` if that is known and its counter has not run down; else falls through, to `goto`. A copy in each region
+ * Goes to `rip` if a region is known there; else falls through, to `goto`, which counts the jump. A copy in each region
  * gives the host's branch prediction something to tell them apart by.
  */
 export function gotoKnown(f: FunctionBuilder, cpu: Expr, rip: Expr): void {
   withRecordAt(f, cpu, rip, (t) => {
-    const counter = f.let(x.add(cpu, x.and(x.binary('shr_u', t, x.i32Const(4)), x.i32Const((HOT.ENTRIES - 1) * 2))));
-    const left = f.let(x.sub(x.load('i32_16u', counter, HOT.OFFSET), x.i32Const(1)));
-    f.if(left, () => {
-      f.store('i32_16', counter, HOT.OFFSET, left);
+    const handler = f.let(load32(t, REC.HANDLER));
+    f.if(x.compare('ge_u', handler, x.i32Const(FIRST_REGION)), () => {
       f.store('i32', cpu, CPU.budget!, x.add(load32(cpu, CPU.budget!), x.load('i32_16u', t, REC.COUNT)));
-      f.returnCallIndirect(HANDLER, load32(t, REC.HANDLER), cpu, t);
+      f.returnCallIndirect(HANDLER, handler, cpu, t);
     });
   });
 }

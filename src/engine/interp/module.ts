@@ -19,7 +19,7 @@ import { countEntry, HANDLER, HandlerOps } from './backend.ts';
 import { codePageEntry, itlbEntry, itlbTag, withRecordAt } from './goto.ts';
 import { PureWasm } from './pure.ts';
 import { recordAt } from './record.ts';
-import { EMPTY, FIRST_HANDLER, SPECIAL, TABLE_SIZE } from './special.ts';
+import { EMPTY, FIRST_HANDLER, FIRST_REGION, SPECIAL, TABLE_SIZE } from './special.ts';
 
 type Expr = x.Expr;
 const load32 = (a: Expr, o: number): Expr => x.load('i32', a, o);
@@ -58,8 +58,6 @@ export interface InterpreterModule {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Table index of the handler of each shape key. */
   readonly handlers: ReadonlyMap<number, number>;
-  /** First place in the table behind the handlers. */
-  readonly firstFree: number;
 }
 
 function declareImports(m: ModuleBuilder): void {
@@ -125,14 +123,32 @@ function dispatchOnOp(f: FunctionBuilder, op: Expr, each: (code: number) => void
   f.unreachable();
 }
 
-/** `explicit(cpu)`: turns lazy flags into EFLAGS bits in cc_x. */
+/** `explicit(cpu)`: turns lazy flags into EFLAGS bits in cc_x, all by the one recipe. */
 function defineExplicit(m: ModuleBuilder): void {
   const f = m.define('explicit', CPU_FN);
+  const s = new PureWasm(f);
   const cpu = f.param(0);
-  f.if(x.eqz(load32(cpu, CPU.cc_op!)), () => f.return());
-  const bits = FLAGS.map((n) => x.binary('shl', f.call(`flag_${n}`, cpu), x.i32Const(FLAG_BIT[n])));
-  f.store('i64', cpu, CPU.cc_x!, x.extendU(bits.reduce((a, b) => x.or(a, b))));
+  const op = f.let(load32(cpu, CPU.cc_op!));
+  f.if(x.eqz(op), () => f.return());
+  const r = f.let(load64(cpu, CPU.cc_r!));
+  const vx = f.let(load64(cpu, CPU.cc_x!));
+  const vy = f.let(load64(cpu, CPU.cc_y!));
   f.store('i32', cpu, CPU.cc_op!, x.i32Const(0));
+  dispatchOnOp(f, op, (code) => {
+    const rec = ccRecipe(code);
+    if (!rec) {
+      f.return();
+      return;
+    }
+    const bits = FLAGS.map((n) => s.shl(recipeFlag(s, n, rec.recipe, rec.w, r, vx, vy), s.k(BigInt(FLAG_BIT[n]))));
+    f.store(
+      'i64',
+      cpu,
+      CPU.cc_x!,
+      bits.reduce((a, b) => s.or(a, b)),
+    );
+    f.return();
+  });
 }
 
 /** budget -= COUNT(rec) + retired. */
@@ -402,5 +418,6 @@ export function buildInterpreter(
   for (const [name, index] of Object.entries(SPECIAL)) m.element(x.i32Const(index), [name]);
   m.element(x.i32Const(FIRST_HANDLER), names);
   const table = { type: HANDLER, size: TABLE_SIZE, filledWith: EMPTY };
-  return { bytes: m.build({ ...memory, table }), handlers, firstFree: FIRST_HANDLER + names.length };
+  if (FIRST_HANDLER + names.length > FIRST_REGION) throw new RangeError('more handlers than places in the table');
+  return { bytes: m.build({ ...memory, table }), handlers };
 }

@@ -2,8 +2,6 @@
 
 /** build/interpreter.json: which handler serves which shape of instruction. */
 export interface HandlerIndex {
-  /** First place in the table behind the handlers. */
-  readonly firstFree: number;
   /** Shape key and table index, alternating. */
   readonly pairs: readonly number[];
 }
@@ -11,7 +9,6 @@ export interface HandlerIndex {
 export interface EngineImage {
   readonly runtime: WebAssembly.Module;
   readonly interpreter: WebAssembly.Module;
-  readonly firstFree: number;
   readonly handlers: ReadonlyMap<number, number>;
 }
 
@@ -26,7 +23,6 @@ export function compileEngineImage(runtime: BufferSource, interpreter: BufferSou
   return {
     runtime: new WebAssembly.Module(runtime),
     interpreter: new WebAssembly.Module(interpreter),
-    firstFree: index.firstFree,
     handlers,
   };
 }

@@ -4,7 +4,7 @@
  */
 import { Translator, type TranslatorLimits, type TranslatorOptions } from '../../engine/bt/translator.ts';
 import { DecodeCache } from '../../engine/decode-cache.ts';
-import { SPECIAL } from '../../engine/interp/special.ts';
+import { FIRST_REGION, SPECIAL } from '../../engine/interp/special.ts';
 import type { HostImports, InterpreterExports, RuntimeExports } from '../../engine/runtime.ts';
 import type { Decoder } from '../../isa/decoder.ts';
 import { HELPERS } from '../../isa/helpers.ts';
@@ -37,6 +37,8 @@ const LEAVES: Readonly<Record<number, SoftLeave>> = {
 export interface VcpuHost extends Omit<HostImports, 'tsc_now'> {
   /** Guest TSC before its offset. */
   tsc_now(cpu: number): bigint;
+  /** The same as a whole number, where that is below 2^53; else -1. */
+  tscNumber?(): number;
   /** Interrupt acknowledge: vector 0-255, or undefined when the request went away. */
   acknowledge(): number | undefined;
   /** 64 random bits for RDRAND and RDSEED; absent: the platform's generator. */
@@ -86,8 +88,6 @@ export class SoftVcpu {
   private readonly view: DataView;
   private readonly host: VcpuHost;
   private readonly everyInstruction: boolean;
-  /** Places in the handler table that are the interpreter's; regions come behind. */
-  private readonly handlers: number;
   /** Instructions of the current slice that will not be executed because the slice was cut short. */
   private cut = 0;
   /** Something asked for the end of the slice. */
@@ -108,7 +108,6 @@ export class SoftVcpu {
     this.everyInstruction = o.trace?.everyInstruction ?? false;
     this.runtime = exports as unknown as RuntimeExports;
     o.memory.runtime ??= this.runtime;
-    this.handlers = o.image.firstFree;
     const interpreter = new WebAssembly.Instance(o.image.interpreter, {
       env: { memory },
       runtime: runtimeFunctions(exports, o.host),
@@ -131,7 +130,6 @@ export class SoftVcpu {
     if (o.engine === 'bt') {
       this.translator = new Translator({
         memory,
-        firstSlot: o.image.firstFree,
         cache: this.cache,
         decoder: o.decoder,
         runtime: exports,
@@ -181,7 +179,7 @@ export class SoftVcpu {
   }
   /** Between slices: whether what comes next is a region; false also where no record is known. */
   get atRegion(): boolean {
-    return this.translator !== undefined && nextHandler(this.view, this.cpu) >= this.handlers;
+    return this.translator !== undefined && nextHandler(this.view, this.cpu) >= FIRST_REGION;
   }
 
   /** The interrupt controller's request line to this vCPU. */
@@ -389,6 +387,7 @@ function hostFunctions(host: VcpuHost): WebAssembly.ModuleImports {
     msr_read: (cpu: number, index: number) => host.msr_read(cpu, index >>> 0),
     msr_write: (cpu: number, index: number, v: bigint) => host.msr_write(cpu, index >>> 0, unsigned(v)),
     tsc_now: (cpu: number) => host.tsc_now(cpu),
+    tsc_number: host.tscNumber ? () => host.tscNumber!() : () => -1,
     cpuid_query: (cpu: number, leaf: number, subleaf: number) => host.cpuid_query(cpu, leaf >>> 0, subleaf >>> 0),
     set_cr8: (cpu: number, v: bigint) => host.set_cr8(cpu, unsigned(v)),
     get_cr8: (cpu: number) => host.get_cr8(cpu),
