@@ -2,18 +2,15 @@
  * Finds or makes the record at the current rip: the slow path of every jump. Decodes straight-line traces of a
  * page into records, links them to their code page, fills the instruction TLB.
  */
-import type { Decoder } from '../isa/decoder.ts';
-import type { Insn } from '../isa/insn.ts';
+import { type Decoder, repeatOf } from '../isa/decoder.ts';
+import type { DecodeFailure, Insn } from '../isa/insn.ts';
 import { CODE_PAGE, CPU, EXC, ITLB_CTX_NEVER, P2M, REC } from '../isa/layout.ts';
 import type { Row } from '../isa/row.ts';
 import { SPECIAL } from './interp/special.ts';
-import { recordsFor, writeInsn, writeSpecial } from './lower.ts';
+import { MAX_RECORDS, MAX_TRACE, RecordWriter } from './lower.ts';
 import type { RuntimeExports } from './runtime.ts';
-import { isConditionalBranch, shapeKey, shapeOf } from './shape.ts';
 import { codeModeOf } from './state.ts';
 
-/** Most instructions in one trace. */
-const MAX_TRACE = 64;
 const ALL_ONES = 0xffff_ffff_ffff_ffffn;
 
 export interface DecodeCacheOptions {
@@ -21,8 +18,8 @@ export interface DecodeCacheOptions {
   readonly runtime: RuntimeExports;
   readonly decoder: Decoder;
   readonly rowIds: ReadonlyMap<Row, number>;
-  /** Table index by shape key. */
-  readonly handlers: ReadonlyMap<number, number>;
+  /** Table index by shape key, 0 where there is none. */
+  readonly handlers: Uint16Array;
   /** Address of room for the records of one instruction that is run alone: 8 records. */
   readonly aloneAt: number;
   /** Bytes that records may take. */
@@ -36,6 +33,7 @@ export class DecodeCache {
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
   private readonly fetch = new Uint8Array(16);
+  private readonly writer: RecordWriter;
   /** Set: the next instruction is decoded on its own and the chain comes back after it. */
   alone = false;
   /** The instruction decoded on its own last repeats: it may not have ended. */
@@ -45,6 +43,7 @@ export class DecodeCache {
     this.o = options;
     this.view = new DataView(options.memory.buffer);
     this.bytes = new Uint8Array(options.memory.buffer);
+    this.writer = new RecordWriter(options.rowIds, options.handlers);
   }
 
   private u32(at: number): number {
@@ -131,17 +130,6 @@ export class DecodeCache {
   /** Set by the owner: uses up the budget so that the chain returns after the next instruction. */
   endBudget: (cpu: number) => void = () => {};
 
-  private handlerOf(insn: Insn): number {
-    const shape = shapeOf(insn, this.o.rowIds.get(insn.row)!);
-    const handler = this.o.handlers.get(shapeKey(shape));
-    if (handler === undefined) {
-      throw new Error(
-        `no handler for ${insn.row.name} (${insn.row.enc.text}), ${shape.env} ${shape.ea} ${shape.w} bits`,
-      );
-    }
-    return handler;
-  }
-
   /** Decodes from `within` to the end of the trace, at most to the end of the page. */
   private decodeTrace(
     cpu: number,
@@ -153,27 +141,28 @@ export class DecodeCache {
     ahead = false,
   ): number {
     const mode = codeModeOf(this.u32(page + CODE_PAGE.MODE));
+    const { writer } = this;
+    const { decoder, onTrace } = this.o;
     const insns: Insn[] = [];
     let at = within;
     let vector: number | undefined;
-    let count = 0;
-    for (;;) {
-      if (at >= 4096 || insns.length === MAX_TRACE) break;
+    writer.begin(mode);
+    while (at < 4096 && writer.count < MAX_TRACE) {
       if (at !== within && this.u32(page + CODE_PAGE.ENTRY + at * 4) !== 0) break;
-      const insn = this.o.decoder.decode(this.bytes, host + at, host + 4096, mode);
-      if ('failure' in insn) {
-        if (insn.failure === 'truncated') {
-          if (insns.length === 0) return ahead ? 0 : this.decodeStraddling(cpu, linear, within, host, page);
-        } else vector = insn.failure === 'ud' ? EXC.UD : EXC.GP;
+      const failed = decoder.scan(this.bytes, host + at, host + 4096, mode);
+      if (failed !== undefined) {
+        if (failed.failure === 'truncated') {
+          if (writer.count === 0) return ahead ? 0 : this.decodeStraddling(cpu, linear, within, host, page);
+        } else vector = exceptionOf(failed);
         break;
       }
-      insns.push(insn);
-      count += recordsFor(insn);
-      at += insn.length;
-      if (endsTrace(insn.row)) break;
+      if (onTrace) insns.push(decoder.insn());
+      const ends = writer.insn(decoder.found, at);
+      at += decoder.found.length;
+      if (ends) break;
     }
-    this.o.onTrace?.(rip, insns);
-    return this.writeTrace(cpu, page, within, at, insns, count + 1, vector);
+    onTrace?.(rip, insns);
+    return this.writeTrace(cpu, page, within, at, vector);
   }
 
   /** The record that interprets the instruction at an offset of a page, made if need be; 0 when there is no room. */
@@ -181,7 +170,7 @@ export class DecodeCache {
     const known = this.u32(page + CODE_PAGE.ENTRY + at * 4);
     if (known !== 0) return known;
     const rest = this.runtimeRoom();
-    if (rest < (MAX_TRACE * 2 + 4) * REC.SIZE) return 0;
+    if (rest < MAX_RECORDS * REC.SIZE) return 0;
     this.decodeTrace(cpu, 0n, 0n, at, host, page, true);
     return this.u32(page + CODE_PAGE.ENTRY + at * 4);
   }
@@ -200,30 +189,20 @@ export class DecodeCache {
     return 0;
   }
 
-  private writeTrace(
-    cpu: number,
-    page: number,
-    from: number,
-    to: number,
-    insns: readonly Insn[],
-    records: number,
-    vector: number | undefined,
-  ): number {
-    const start = this.records(cpu, page, records);
+  /** Ends the trace in the writer, which came of the bytes `[from, to)` of the page. */
+  private writeTrace(cpu: number, page: number, from: number, to: number, vector: number | undefined): number {
+    const { writer } = this;
+    if (vector === undefined) writer.special(SPECIAL.join, to, { disp: to });
+    else writer.special(SPECIAL.invalid, to, { a: vector });
+    const start = this.records(cpu, page, writer.records);
     // Everything was dropped to make room, the code page with it: begin again.
     if (start === 0) return this.resolve(cpu);
-    let at = start;
-    let offset = from;
-    insns.forEach((insn, count) => {
-      this.view.setUint32(page + CODE_PAGE.ENTRY + offset * 4, at, true);
-      at = writeInsn(this.view, at, insn, this.handlerOf(insn), { offset, count });
-      offset += insn.length;
-    });
-    const end = { offset: to, count: insns.length };
-    if (vector !== undefined) {
-      if (insns.length === 0) this.view.setUint32(page + CODE_PAGE.ENTRY + to * 4, at, true);
-      writeSpecial(this.view, at, SPECIAL.invalid, end, { a: vector });
-    } else writeSpecial(this.view, at, SPECIAL.join, end, { disp: to });
+    writer.copyTo(this.bytes, start);
+    const entries = page + CODE_PAGE.ENTRY;
+    if (writer.count === 0) this.view.setUint32(entries + to * 4, start, true);
+    for (let i = 0; i < writer.count; i++) {
+      this.view.setUint32(entries + writer.offsets[i]! * 4, start + writer.starts[i]!, true);
+    }
     this.o.runtime.code_mark(cpu, page, from, Math.max(Math.min(to + (vector === undefined ? 0 : 15), 4096), from + 1));
     return start;
   }
@@ -253,24 +232,29 @@ export class DecodeCache {
 
   /** An instruction that crosses the end of its page: guarded by a comparison of the bytes behind it. */
   private decodeStraddling(cpu: number, linear: bigint, within: number, host: number, page: number): number {
+    const { decoder } = this.o;
+    const { writer } = this;
     const got = this.gather(cpu, linear, within, host)!;
-    const insn = this.o.decoder.decode(this.fetch, 0, got, codeModeOf(this.u32(cpu + CPU.mode!)));
-    if ('failure' in insn) {
+    const mode = codeModeOf(this.u32(cpu + CPU.mode!));
+    const failed = decoder.scan(this.fetch, 0, got, mode);
+    if (failed !== undefined) {
       // Recorded by exec_translate when the next page is missing and the instruction needs it.
-      if (insn.failure === 'truncated') return this.deliver(cpu);
-      return this.fault(cpu, insn.failure === 'ud' ? EXC.UD : EXC.GP, 0);
+      if (failed.failure === 'truncated') return this.deliver(cpu);
+      return this.fault(cpu, exceptionOf(failed), 0);
     }
-    const behind = insn.length - (4096 - within);
-    const start = this.records(cpu, page, 3 + recordsFor(insn));
+    const { length } = decoder.found;
+    const end = within + length;
+    const behind = end - 4096;
+    writer.begin(mode);
+    writer.special(SPECIAL.guard, within, { a: behind });
+    const data = writer.special(0, within);
+    writer.insn(decoder.found, within);
+    writer.special(SPECIAL.join, end, { disp: end });
+    const start = this.records(cpu, page, writer.records);
     if (start === 0) return this.resolve(cpu);
-    const p = { offset: within, count: 0 };
-    const data = writeSpecial(this.view, start, SPECIAL.guard, p, { a: behind });
-    let at = writeSpecial(this.view, data, 0, p);
-    this.bytes.set(this.fetch.subarray(insn.length - behind, insn.length), data);
-    this.view.setUint32(data + 16, page, true);
-    at = writeInsn(this.view, at, insn, this.handlerOf(insn), p);
-    const end = within + insn.length;
-    writeSpecial(this.view, at, SPECIAL.join, { offset: end, count: 1 }, { disp: end });
+    writer.copyTo(this.bytes, start);
+    this.bytes.set(this.fetch.subarray(length - behind, length), start + data);
+    this.view.setUint32(start + data + 16, page, true);
     this.view.setUint32(page + CODE_PAGE.ENTRY + within * 4, start, true);
     this.o.runtime.code_mark(cpu, page, within, 4096);
     return start;
@@ -279,22 +263,25 @@ export class DecodeCache {
   /** One instruction outside the cache; the chain returns after it. */
   private resolveAlone(cpu: number, linear: bigint, within: number, host: number | undefined, limit: number): number {
     const got = Math.min(this.gather(cpu, linear, within, host)!, limit);
-    const insn = this.o.decoder.decode(this.fetch, 0, got, codeModeOf(this.u32(cpu + CPU.mode!)));
-    if ('failure' in insn) {
-      if (insn.failure === 'truncated') return got === limit ? this.fault(cpu, EXC.GP, 0) : this.deliver(cpu);
-      return this.fault(cpu, insn.failure === 'ud' ? EXC.UD : EXC.GP, 0);
+    const { decoder } = this.o;
+    const mode = codeModeOf(this.u32(cpu + CPU.mode!));
+    const failed = decoder.scan(this.fetch, 0, got, mode);
+    if (failed !== undefined) {
+      if (failed.failure === 'truncated') return got === limit ? this.fault(cpu, EXC.GP, 0) : this.deliver(cpu);
+      return this.fault(cpu, exceptionOf(failed), 0);
     }
-    this.o.onTrace?.(this.view.getBigUint64(cpu + CPU.rip!, true), [insn]);
+    this.o.onTrace?.(this.view.getBigUint64(cpu + CPU.rip!, true), [decoder.insn()]);
     this.endBudget(cpu);
-    this.aloneRepeats = insn.rep !== 'none';
-    const p = { offset: within, count: 0 };
-    const at = writeInsn(this.view, this.o.aloneAt, insn, this.handlerOf(insn), p);
-    writeSpecial(this.view, at, SPECIAL.alone, { offset: within + insn.length, count: 1 });
+    const { found } = decoder;
+    this.aloneRepeats = repeatOf(found.form.row, found.repeat) !== 'none';
+    const { writer } = this;
+    writer.begin(mode);
+    writer.insn(found, within);
+    writer.special(SPECIAL.alone, within + found.length);
+    writer.copyTo(this.bytes, this.o.aloneAt);
     return this.o.aloneAt;
   }
 }
 
-/** Nothing of the trace is executed in sequence after such a row. */
-function endsTrace(row: Row): boolean {
-  return (row.ends ?? false) && !isConditionalBranch(row);
-}
+/** Vector of the exception for bytes that are no instruction. */
+const exceptionOf = ({ failure }: DecodeFailure): number => (failure === 'ud' ? EXC.UD : EXC.GP);

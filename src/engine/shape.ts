@@ -2,9 +2,12 @@
  * The shape of a decoded instruction: everything about it that the interpreter's code depends on, as opposed
  * to what its record holds. One handler exists per shape; shapes with the same code share one function.
  */
-import type { Insn } from '../isa/insn.ts';
+import { repeatOf } from '../isa/decoder.ts';
+import type { CodeMode, Insn } from '../isa/insn.ts';
+import { SEG } from '../isa/layout.ts';
 import type { Width } from '../isa/ops.ts';
 import type { Operand, Row } from '../isa/row.ts';
+import type { Scan } from '../isa/scan.ts';
 
 /** Where the engine runs: 64-bit mode, or 16/32-bit code with a 32- or 16-bit stack pointer. */
 export type Env = 'long' | 'legacy32' | 'legacy16';
@@ -14,8 +17,6 @@ export type EaForm = 'none' | 'plain' | 'full';
 export const EA_FORMS: readonly EaForm[] = ['none', 'plain', 'full'];
 export type Rep = Insn['rep'];
 const REPS: readonly Rep[] = ['none', 'rep', 'repne'];
-const WIDTHS: readonly Width[] = [8, 16, 32, 64];
-const ASIZES = [16, 32, 64] as const;
 
 export interface Shape {
   readonly row: Row;
@@ -32,15 +33,13 @@ export interface Shape {
  *   bits 0-1 log2(w/8), 2-3 asize, 4-5 env, 6-7 ea, 8-9 rep, 10.. row id
  */
 export function shapeKey(s: Shape): number {
-  return (
-    (s.rowId << 10) |
-    (REPS.indexOf(s.rep) << 8) |
-    (EA_FORMS.indexOf(s.ea) << 6) |
-    (ENVS.indexOf(s.env) << 4) |
-    (ASIZES.indexOf(s.asize) << 2) |
-    WIDTHS.indexOf(s.w)
-  );
+  return packKey(s.rowId, REPS.indexOf(s.rep), EA_FORMS.indexOf(s.ea), ENVS.indexOf(s.env), s.asize, s.w);
 }
+/** The same of numbers: `rep`, `ea` and `env` by their places in the lists above. */
+function packKey(rowId: number, rep: number, ea: number, env: number, asize: number, w: number): number {
+  return (rowId << 10) | (rep << 8) | (ea << 6) | (env << 4) | (log2(asize >> 4) << 2) | log2(w >> 3);
+}
+const log2 = (powerOfTwo: number): number => 31 - Math.clz32(powerOfTwo);
 
 /** The operand that ModRM.rm (or an absolute offset) may put in memory, or undefined. */
 export function memoryOperand(row: Row): Operand | undefined {
@@ -76,34 +75,45 @@ export function usesOffset(row: Row): boolean {
   return used;
 }
 
-export const envOf = (mode: Insn['mode']): Env =>
-  mode.code === 64 ? 'long' : mode.stack === 32 ? 'legacy32' : 'legacy16';
+const envOf = (mode: CodeMode): Env => (mode.code === 64 ? 'long' : mode.stack === 32 ? 'legacy32' : 'legacy16');
+/** Place in ENVS of where code of a mode runs. */
+export const envIndexOf = (mode: CodeMode): number => ENVS.indexOf(envOf(mode));
 
-/** The shape of an instruction; rows are numbered by their place in the row list. */
-export function shapeOf(insn: Insn, rowId: number): Shape {
-  const env = envOf(insn.mode);
-  const row = insn.row;
-  let ea: EaForm = 'none';
-  if (insn.mem) {
-    if (usesOffset(row)) ea = 'full';
-    else ea = isPlain(insn) ? 'plain' : 'full';
+const [EA_NONE, EA_PLAIN, EA_FULL] = [EA_FORMS.indexOf('none'), EA_FORMS.indexOf('plain'), EA_FORMS.indexOf('full')];
+
+/** What a row's instructions have in common as to their shapes. */
+export class RowShapes {
+  readonly row: Row;
+  private readonly rowId: number;
+  private readonly usesOffset: boolean;
+
+  /** @param rowId rows are numbered by their place in the row list */
+  constructor(row: Row, rowId: number) {
+    this.row = row;
+    this.rowId = rowId;
+    this.usesOffset = usesOffset(row);
   }
-  const asize = row.asize || usesOffset(row) ? insn.asize : env === 'long' ? 64 : 32;
-  return { row, rowId, w: insn.w, asize, env, ea, rep: row.rep ? insn.rep : 'none' };
-}
 
-/** Base and displacement are all there is to the address, or nothing asks for it. */
-function isPlain(insn: Insn): boolean {
-  const m = insn.mem;
-  return needsAgen(insn) || (insn.row.noAccess ?? false) || (m?.index === undefined && (m?.seg ?? 0) < 4);
-}
+  /** Key of the shape of a scanned instruction, whose mode has this place in ENVS. */
+  keyOf(s: Scan, env: number): number {
+    const { row } = this;
+    const ea = !s.hasMem ? EA_NONE : !this.usesOffset && this.isPlain(s) ? EA_PLAIN : EA_FULL;
+    const asize = row.asize || this.usesOffset ? s.asize : s.long ? 64 : 32;
+    const rep = row.rep === undefined ? 0 : REPS.indexOf(repeatOf(row, s.repeat));
+    return packKey(this.rowId, rep, ea, env, asize, s.w);
+  }
 
-/** The address is computed (and checked against its segment) by a record of its own. */
-export function needsAgen(insn: Insn): boolean {
-  const m = insn.mem;
-  if (!m || usesOffset(insn.row) || insn.row.noAccess) return false;
-  if (insn.mode.code !== 64 || insn.asize !== 64) return true;
-  return (insn.row.bitOffset ?? false) || BigInt.asIntN(32, m.disp) !== m.disp;
+  /** Base and displacement are all there is to the address, or nothing asks for it. */
+  private isPlain(s: Scan): boolean {
+    return this.needsAgen(s) || (this.row.noAccess ?? false) || (s.index < 0 && s.seg < SEG.fs);
+  }
+
+  /** The address is computed (and checked against its segment) by a record of its own. */
+  needsAgen(s: Scan): boolean {
+    if (!s.hasMem || this.usesOffset || this.row.noAccess) return false;
+    if (s.asize !== 64) return true;
+    return (this.row.bitOffset ?? false) || (s.absolute && (s.dispHigh !== 0 || s.disp < 0));
+  }
 }
 
 /** Every shape that decoding can give for a row. */

@@ -1,13 +1,22 @@
 /**
- * The decoder's tables: for every map, opcode, prefix class and mode, which row a ModRM byte selects. Made once
- * from the rows; `decoder.ts` walks them.
+ * The decoder's tables: for every map, opcode, prefix class and mode, which row a ModRM byte selects. Made from the
+ * rows; `decoder.ts` walks them.
  */
+import { checkOperands, type OperandForm, operandForm } from './decode-operands.ts';
 import type { Row } from './row.ts';
+import { TAKE } from './scan.ts';
 
-/** A row prepared for decoding. `R` is the type of the operand readers, which belong to the decoder. */
-export interface Form<R> {
+/** A row prepared for decoding. */
+export interface Form {
+  /** Numbers the forms of a table in the order in which they were made. */
+  readonly id: number;
   readonly row: Row;
-  readonly readers: readonly R[];
+  readonly operands: readonly OperandForm[];
+  /** The operands that have something behind the displacement, by number, and those that may not be valid. */
+  readonly taking: readonly number[];
+  readonly checked: readonly OperandForm[];
+  /** LOCK is allowed if there is a memory operand. */
+  readonly lockable: boolean;
   /** A ModRM byte follows the opcode. */
   readonly modrm: boolean;
   /** ModRM.mod is ignored and the operand is a register (MOV to and from CRn, DRn; SDM vol.2 MOV). */
@@ -22,14 +31,14 @@ export interface Form<R> {
   readonly vexSize: boolean;
   /** The index of the memory operand is a vector register. */
   readonly vsib: boolean;
-  /** Row to take instead when REX.B is set, for rows with `noRexB`. */
-  readonly withRexB: Form<R> | 'none' | undefined;
+  /** Form to take instead when REX.B is set, for rows with `noRexB`. */
+  readonly withRexB: Form | 'none' | undefined;
 }
 
 /** What an opcode leads to: one form, or a choice by ModRM; 16 entries `reg * 2 + (mod == 3)`, or one per byte. */
-export interface Node<R> {
-  readonly only: Form<R> | undefined;
-  readonly choices: readonly (Form<R> | undefined)[] | undefined;
+export interface Node {
+  readonly only: Form | undefined;
+  readonly choices: readonly (Form | undefined)[] | undefined;
 }
 
 /** Prefix classes: which of 66, F3, F2 take part in the choice. F3 and F2 go before 66 (SDM vol.2 A.2.1). */
@@ -102,82 +111,113 @@ function specificity(row: Row): number {
   );
 }
 
-export interface FormTable<R> {
-  readonly nodes: readonly (Node<R> | undefined)[];
-  /** Encodings that two rows claim with equal right, as text; must be empty for a sound set of rows. */
-  readonly conflicts: readonly string[];
+function formOf(row: Row, id: number, withRexB: Form | 'none' | undefined): Form {
+  const operands = row.operands.map(operandForm);
+  const has = (...where: string[]): boolean => row.operands.some((op) => where.includes(op.where));
+  return {
+    id,
+    row,
+    operands,
+    taking: operands.flatMap((op, i) => (op.take === TAKE.NOTHING ? [] : [i])),
+    checked: operands.filter((op) => op.isInvalid !== undefined),
+    lockable: row.lock === true && operands[0] !== undefined && operands[0].place !== 'other',
+    modrm: row.enc.modrm,
+    registerOnly: has('C', 'D'),
+    owns66: row.enc.prefix === '66',
+    usesVvvv: has('H', 'B'),
+    vexSize: row.enc.vex?.w === 'size',
+    vsib: has('K'),
+    size64: row.size64 === 'f64' ? 2 : row.size64 === 'd64' ? 1 : 0,
+    withRexB,
+  };
 }
 
-/** Builds the table. `reader` makes the operand reader of a row's operand `i`. */
-export function makeForms<R>(rows: readonly Row[], reader: (row: Row, i: number) => R): FormTable<R> {
-  const byOpcode = new Map<string, Row[]>();
-  for (const row of rows) {
-    for (let r = 0; r < (row.enc.plusR ? 8 : 1); r++) {
-      const key = `${row.enc.vex ? 'vex' : ''} ${row.enc.map} ${row.enc.opcode + r}`;
-      const list = byOpcode.get(key);
-      if (list) list.push(row);
-      else byOpcode.set(key, [row]);
+/**
+ * The table. Nodes are made when they are asked for first: a guest meets a fraction of the instruction set, and whoever
+ * starts one waits for the table.
+ */
+export class FormTable {
+  private readonly nodes: (Node | null | undefined)[] = new Array(NODES).fill(undefined);
+  /** Rows by the part of the index that is map and opcode: that of prefix class none, no L, no W, not long. */
+  private readonly rows: (Row[] | undefined)[] = new Array(NODES).fill(undefined);
+  private readonly forms = new Map<Row, Form>();
+  private readonly found = new Set<string>();
+  private made = 0;
+
+  /** @throws Error when a row's notation makes no sense */
+  constructor(rows: readonly Row[]) {
+    for (const row of rows) {
+      checkOperands(row);
+      const { map, opcode, plusR, vex } = row.enc;
+      for (let r = 0; r < (plusR ? 8 : 1); r++) {
+        const at = vex ? vexIndex(map, opcode + r, 0, 0, 0, false) : nodeIndex(map, opcode + r, 0, false);
+        const list = this.rows[at];
+        if (list) list.push(row);
+        else this.rows[at] = [row];
+      }
     }
   }
-  const forms = new Map<Row, Form<R>>();
-  const conflicts = new Set<string>();
-  const prepare = (row: Row, withRexB?: Form<R> | 'none'): Form<R> => {
-    const made = forms.get(row);
-    if (made && made.withRexB === withRexB) return made;
-    const form: Form<R> = {
-      row,
-      readers: row.operands.map((_, i) => reader(row, i)),
-      modrm: row.enc.modrm,
-      registerOnly: row.operands.some((op) => op.where === 'C' || op.where === 'D'),
-      owns66: row.enc.prefix === '66',
-      usesVvvv: row.operands.some((op) => op.where === 'H' || op.where === 'B'),
-      vexSize: row.enc.vex?.w === 'size',
-      vsib: row.operands.some((op) => op.where === 'K'),
-      size64: row.size64 === 'f64' ? 2 : row.size64 === 'd64' ? 1 : 0,
-      withRexB,
-    };
-    forms.set(row, form);
-    return form;
-  };
-  const choose = (list: readonly Row[]): Form<R> | undefined => {
-    const [first, second] = list;
-    if (!first) return undefined;
-    if (second && specificity(first) === specificity(second)) {
-      conflicts.add(`${first.name} ${first.enc.text} and ${second.name} ${second.enc.text}`);
-    }
-    if (!first.noRexB) return prepare(first);
-    const other = list.find((r) => !r.noRexB);
-    return prepare(first, other ? prepare(other) : 'none');
-  };
-  const node = (list: readonly Row[]): Node<R> | undefined => {
-    if (list.length === 0) return undefined;
-    if (list.some((r) => !r.enc.modrm)) return { only: choose(list), choices: undefined };
+
+  /** What `nodeIndex` or `vexIndex` leads to. */
+  node(index: number): Node | undefined {
+    return (this.nodes[index] === undefined ? this.make(index) : this.nodes[index]) ?? undefined;
+  }
+
+  /** Encodings that two rows claim with equal right, as text; must be empty for a sound set of rows. */
+  conflicts(): readonly string[] {
+    for (let index = 0; index < NODES; index++) this.node(index);
+    return [...this.found];
+  }
+
+  private make(index: number): Node | null {
+    const isVex = index >= LEGACY_NODES;
+    const variant = (index - (isVex ? LEGACY_NODES : 0)) & (isVex ? 31 : 7);
+    const long = (variant & 1) !== 0;
+    const prefix = (variant >> 1) & 3;
+    const fits = this.rows[index - variant]?.filter(
+      (r) =>
+        acceptsPrefix(r, prefix) &&
+        !(long ? r.no64 : r.only64) &&
+        (!isVex || acceptsVex(r, variant >> 4, (variant >> 3) & 1)),
+    );
+    fits?.sort((a, b) => specificity(b) - specificity(a));
+    const node = (fits && this.nodeOf(fits)) ?? null;
+    this.nodes[index] = node;
+    return node;
+  }
+
+  private nodeOf(list: readonly Row[]): Node | undefined {
     const [first] = list;
-    if (list.length === 1 && first!.enc.digit === undefined && modrmShape(first!) === 'any' && !isByte(first!)) {
-      return { only: prepare(first!), choices: undefined };
+    if (first === undefined) return undefined;
+    if (list.some((r) => !r.enc.modrm)) return { only: this.choose(list), choices: undefined };
+    if (list.length === 1 && first.enc.digit === undefined && modrmShape(first) === 'any' && !isByte(first)) {
+      return { only: this.form(first), choices: undefined };
     }
     const size = list.some(isByte) ? 256 : 16;
     const byteOf = (i: number): number => (size === 256 ? i : ((i >> 1) << 3) | (i & 1 ? 0xc0 : 0));
-    const pick = (i: number): Form<R> | undefined => choose(list.filter((r) => acceptsModrm(r, byteOf(i))));
+    const pick = (i: number): Form | undefined => this.choose(list.filter((r) => acceptsModrm(r, byteOf(i))));
     return { only: undefined, choices: Array.from({ length: size }, (_, i) => pick(i)) };
-  };
-  const nodes: (Node<R> | undefined)[] = new Array(NODES).fill(undefined);
-  for (const [key, list] of byOpcode) {
-    list.sort((a, b) => specificity(b) - specificity(a));
-    const map = list[0]!.enc.map;
-    const opcode = Number(key.split(' ')[2]);
-    const isVex = list[0]!.enc.vex !== undefined;
-    for (let i = 0; i < (isVex ? 32 : 8); i++) {
-      const long = (i & 1) !== 0;
-      const prefix = (i >> 1) & 3;
-      const [w, l] = [(i >> 3) & 1, i >> 4];
-      const fits = list.filter(
-        (r) => acceptsPrefix(r, prefix) && !(long ? r.no64 : r.only64) && (!isVex || acceptsVex(r, l, w)),
-      );
-      nodes[isVex ? vexIndex(map, opcode, l, w, prefix, long) : nodeIndex(map, opcode, prefix, long)] = node(fits);
-    }
   }
-  return { nodes, conflicts: [...conflicts] };
+
+  /** The most specific row of a list that is in that order. */
+  private choose(list: readonly Row[]): Form | undefined {
+    const [first, second] = list;
+    if (!first) return undefined;
+    if (second && specificity(first) === specificity(second)) {
+      this.found.add(`${first.name} ${first.enc.text} and ${second.name} ${second.enc.text}`);
+    }
+    if (!first.noRexB) return this.form(first);
+    const other = list.find((r) => !r.noRexB);
+    return this.form(first, other ? this.form(other) : 'none');
+  }
+
+  private form(row: Row, withRexB?: Form | 'none'): Form {
+    const known = this.forms.get(row);
+    if (known && known.withRexB === withRexB) return known;
+    const form = formOf(row, this.made++, withRexB);
+    this.forms.set(row, form);
+    return form;
+  }
 }
 
 const isByte = (row: Row): boolean => row.enc.modrmByte !== undefined;

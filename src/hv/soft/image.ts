@@ -9,7 +9,8 @@ export interface HandlerIndex {
 export interface EngineImage {
   readonly runtime: WebAssembly.Module;
   readonly interpreter: WebAssembly.Module;
-  readonly handlers: ReadonlyMap<number, number>;
+  /** Table index by shape key, 0 where there is none. */
+  readonly handlers: Uint16Array;
 }
 
 /**
@@ -18,8 +19,11 @@ export interface EngineImage {
  * @param interpreter bytes of build/interpreter.wasm
  */
 export function compileEngineImage(runtime: BufferSource, interpreter: BufferSource, index: HandlerIndex): EngineImage {
-  const handlers = new Map<number, number>();
-  for (let i = 0; i < index.pairs.length; i += 2) handlers.set(index.pairs[i]!, index.pairs[i + 1]!);
+  const { pairs } = index;
+  let lastKey = 0;
+  for (let i = 0; i < pairs.length; i += 2) lastKey = Math.max(lastKey, pairs[i]!);
+  const handlers = new Uint16Array(lastKey + 1);
+  for (let i = 0; i < pairs.length; i += 2) handlers[pairs[i]!] = pairs[i + 1]!;
   return {
     runtime: new WebAssembly.Module(runtime),
     interpreter: new WebAssembly.Module(interpreter),
