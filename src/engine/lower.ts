@@ -259,7 +259,7 @@ export class RecordWriter {
   private agen(s: Scan, lowering: Lowering, offset: number): void {
     const { view } = this;
     const { bitField } = lowering;
-    const at = this.record(agenHandler(s, lowering.shapes.row.bitOffset ?? false), s.length, offset);
+    const at = this.record(agenHandler(s, lowering.shapes.bitOffset), s.length, offset);
     const disp = this.address(at, s, lowering, offset);
     view.setInt32(at + REC.IMM, disp, true);
     view.setInt32(at + REC.IMM + 4, s.absolute ? s.dispHigh : disp < 0 ? -1 : 0, true);

@@ -81,38 +81,44 @@ export const envIndexOf = (mode: CodeMode): number => ENVS.indexOf(envOf(mode));
 
 const [EA_NONE, EA_PLAIN, EA_FULL] = [EA_FORMS.indexOf('none'), EA_FORMS.indexOf('plain'), EA_FORMS.indexOf('full')];
 
-/** What a row's instructions have in common as to their shapes. */
+/** What a row's instructions have in common as to their shapes. Rows have many layouts, objects of this class one. */
 export class RowShapes {
   readonly row: Row;
   private readonly rowId: number;
   private readonly usesOffset: boolean;
+  private readonly usesAsize: boolean;
+  private readonly repeats: boolean;
+  private readonly noAccess: boolean;
+  readonly bitOffset: boolean;
 
   /** @param rowId rows are numbered by their place in the row list */
   constructor(row: Row, rowId: number) {
     this.row = row;
     this.rowId = rowId;
     this.usesOffset = usesOffset(row);
+    this.usesAsize = row.asize === true || this.usesOffset;
+    this.repeats = row.rep !== undefined;
+    this.noAccess = row.noAccess ?? false;
+    this.bitOffset = row.bitOffset ?? false;
   }
 
   /** Key of the shape of a scanned instruction, whose mode has this place in ENVS. */
   keyOf(s: Scan, env: number): number {
-    const { row } = this;
     const ea = !s.hasMem ? EA_NONE : !this.usesOffset && this.isPlain(s) ? EA_PLAIN : EA_FULL;
-    const asize = row.asize || this.usesOffset ? s.asize : s.long ? 64 : 32;
-    const rep = row.rep === undefined ? 0 : REPS.indexOf(repeatOf(row, s.repeat));
+    const asize = this.usesAsize ? s.asize : s.long ? 64 : 32;
+    const rep = this.repeats ? REPS.indexOf(repeatOf(this.row, s.repeat)) : 0;
     return packKey(this.rowId, rep, ea, env, asize, s.w);
   }
 
   /** Base and displacement are all there is to the address, or nothing asks for it. */
   private isPlain(s: Scan): boolean {
-    return this.needsAgen(s) || (this.row.noAccess ?? false) || (s.index < 0 && s.seg < SEG.fs);
+    return (s.index < 0 && s.seg < SEG.fs) || this.noAccess || this.needsAgen(s);
   }
 
   /** The address is computed (and checked against its segment) by a record of its own. */
   needsAgen(s: Scan): boolean {
-    if (!s.hasMem || this.usesOffset || this.row.noAccess) return false;
-    if (s.asize !== 64) return true;
-    return (this.row.bitOffset ?? false) || (s.absolute && (s.dispHigh !== 0 || s.disp < 0));
+    if (!s.hasMem || this.usesOffset || this.noAccess) return false;
+    return s.asize !== 64 || this.bitOffset || (s.absolute && (s.dispHigh !== 0 || s.disp < 0));
   }
 }
 

@@ -221,9 +221,11 @@ export function checkOperands(row: Row): void {
 /** Prepares an operand of a row that was checked. */
 export function operandForm(operand: Operand): OperandForm {
   const widths = widthsOf(operand);
+  const { source, cls } = REGISTERS[operand.where] ?? NO_REGISTERS;
   return {
     operand,
-    ...(REGISTERS[operand.where] ?? NO_REGISTERS),
+    source,
+    cls,
     place: placeOf(operand),
     take: takeOf(operand),
     isInvalid: invalidityOf(operand),
