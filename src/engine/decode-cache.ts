@@ -4,7 +4,7 @@
  */
 import { type Decoder, repeatOf } from '../isa/decoder.ts';
 import type { DecodeFailure, Insn } from '../isa/insn.ts';
-import { CODE_PAGE, CPU, EXC, ITLB_CTX_NEVER, P2M, REC } from '../isa/layout.ts';
+import { CODE_PAGE, CPU, EXC, ITLB, ITLB_CTX_NEVER, P2M, REC } from '../isa/layout.ts';
 import type { Row } from '../isa/row.ts';
 import { SPECIAL } from './interp/special.ts';
 import { MAX_RECORDS, MAX_TRACE, RecordWriter } from './lower.ts';
@@ -52,12 +52,41 @@ export class DecodeCache {
 
   /** The record at the field rip, or 0 when the chain must return (a fault was delivered, or the vCPU must look). */
   resolve(cpu: number): number {
+    const page = this.knownPage(cpu);
+    if (page === 0) return this.resolveSlowly(cpu);
+    const host = this.frameAddress(cpu, this.u32(page + CODE_PAGE.FRAME));
+    if (host === undefined) return this.resolveSlowly(cpu);
+    const within = this.u32(cpu + CPU.rip!) & 0xfff;
+    const known = this.u32(page + CODE_PAGE.ENTRY + within * 4);
+    return known !== 0 ? known : this.decodeTrace(cpu, within, host, page);
+  }
+
+  /**
+   * The code page of the field rip if the instruction TLB has it, in 64-bit mode; else 0. Whoever asks for a record has
+   * looked there before (fetch_record), so this is how most pages are found. Numbers: bigints take several times longer.
+   */
+  private knownPage(cpu: number): number {
+    const ctx = this.u32(cpu + CPU.itlb_ctx!);
+    if (this.alone || ctx & ITLB_CTX_NEVER || codeModeOf(this.u32(cpu + CPU.mode!)).code !== 64) return 0;
+    const low = this.u32(cpu + CPU.rip!);
+    const entry = cpu + ITLB.OFFSET + ((low >>> 12) & (ITLB.ENTRIES - 1)) * ITLB.ENTRY_SIZE;
+    const tag = ((low & ~0xfff) | ctx) >>> 0;
+    if (this.u32(entry + ITLB.TAG) !== tag || this.u32(entry + ITLB.TAG + 4) !== this.u32(cpu + CPU.rip! + 4)) return 0;
+    return this.u32(entry + ITLB.PAGE);
+  }
+
+  /** Linear address of the field rip. */
+  private linear(cpu: number): bigint {
+    const v = this.view;
+    const sum = v.getBigUint64(cpu + CPU.rip!, true) + v.getBigUint64(cpu + CPU.code_base!, true);
+    return BigInt.asUintN(64, sum) & v.getBigUint64(cpu + CPU.code_mask!, true);
+  }
+
+  private resolveSlowly(cpu: number): number {
     // A trap may be due after every instruction: the vCPU takes them one by one.
     if (!this.alone && this.everyFetchLooked(cpu)) return 0;
-    const v = this.view;
-    const rip = v.getBigUint64(cpu + CPU.rip!, true);
-    const mask = v.getBigUint64(cpu + CPU.code_mask!, true);
-    const linear = BigInt.asUintN(64, rip + v.getBigUint64(cpu + CPU.code_base!, true)) & mask;
+    const rip = this.view.getBigUint64(cpu + CPU.rip!, true);
+    const linear = this.linear(cpu);
     const limit = this.fetchLimit(cpu, rip);
     if (limit <= 0) return this.fault(cpu, EXC.GP, 0);
     const gpa = BigInt.asUintN(64, this.o.runtime.exec_translate(cpu, linear));
@@ -71,7 +100,7 @@ export class DecodeCache {
     const page = this.codePage(cpu, frame);
     this.fillItlb(cpu, linear, frame, page);
     const known = this.u32(page + CODE_PAGE.ENTRY + within * 4);
-    return known !== 0 ? known : this.decodeTrace(cpu, rip, linear, within, host, page);
+    return known !== 0 ? known : this.decodeTrace(cpu, within, host, page);
   }
 
   private everyFetchLooked(cpu: number): boolean {
@@ -130,16 +159,8 @@ export class DecodeCache {
   /** Set by the owner: uses up the budget so that the chain returns after the next instruction. */
   endBudget: (cpu: number) => void = () => {};
 
-  /** Decodes from `within` to the end of the trace, at most to the end of the page. */
-  private decodeTrace(
-    cpu: number,
-    rip: bigint,
-    linear: bigint,
-    within: number,
-    host: number,
-    page: number,
-    ahead = false,
-  ): number {
+  /** Decodes from `within` to the end of the trace, at most to the end of the page. `ahead`: not at the field rip. */
+  private decodeTrace(cpu: number, within: number, host: number, page: number, ahead = false): number {
     const mode = codeModeOf(this.u32(page + CODE_PAGE.MODE));
     const { writer } = this;
     const { decoder, onTrace } = this.o;
@@ -152,7 +173,7 @@ export class DecodeCache {
       const failed = decoder.scan(this.bytes, host + at, host + 4096, mode);
       if (failed !== undefined) {
         if (failed.failure === 'truncated') {
-          if (writer.count === 0) return ahead ? 0 : this.decodeStraddling(cpu, linear, within, host, page);
+          if (writer.count === 0) return ahead ? 0 : this.decodeStraddling(cpu, within, host, page);
         } else vector = exceptionOf(failed);
         break;
       }
@@ -161,7 +182,7 @@ export class DecodeCache {
       at += decoder.found.length;
       if (ends) break;
     }
-    onTrace?.(rip, insns);
+    onTrace?.(ahead ? 0n : this.view.getBigUint64(cpu + CPU.rip!, true), insns);
     return this.writeTrace(cpu, page, within, at, vector);
   }
 
@@ -171,7 +192,7 @@ export class DecodeCache {
     if (known !== 0) return known;
     const rest = this.runtimeRoom();
     if (rest < MAX_RECORDS * REC.SIZE) return 0;
-    this.decodeTrace(cpu, 0n, 0n, at, host, page, true);
+    this.decodeTrace(cpu, at, host, page, true);
     return this.u32(page + CODE_PAGE.ENTRY + at * 4);
   }
   /** Room of `count` records that lasts as long as those of a page; 0 when there is none. */
@@ -207,8 +228,8 @@ export class DecodeCache {
     return start;
   }
 
-  /** Bytes of an instruction that may cross into the next page; undefined after the fault of a missing page was delivered. */
-  private gather(cpu: number, linear: bigint, within: number, host: number | undefined): number | undefined {
+  /** Fetches an instruction that may cross into the next page. Returns how many bytes there are, at most 15. */
+  private gather(cpu: number, linear: bigint, within: number, host: number | undefined): number {
     const here = Math.min(15, 4096 - within);
     if (host === undefined) this.fetch.fill(0xff);
     else this.fetch.set(this.bytes.subarray(host + within, host + within + here));
@@ -231,10 +252,10 @@ export class DecodeCache {
   }
 
   /** An instruction that crosses the end of its page: guarded by a comparison of the bytes behind it. */
-  private decodeStraddling(cpu: number, linear: bigint, within: number, host: number, page: number): number {
+  private decodeStraddling(cpu: number, within: number, host: number, page: number): number {
     const { decoder } = this.o;
     const { writer } = this;
-    const got = this.gather(cpu, linear, within, host)!;
+    const got = this.gather(cpu, this.linear(cpu), within, host);
     const mode = codeModeOf(this.u32(cpu + CPU.mode!));
     const failed = decoder.scan(this.fetch, 0, got, mode);
     if (failed !== undefined) {
@@ -262,7 +283,7 @@ export class DecodeCache {
 
   /** One instruction outside the cache; the chain returns after it. */
   private resolveAlone(cpu: number, linear: bigint, within: number, host: number | undefined, limit: number): number {
-    const got = Math.min(this.gather(cpu, linear, within, host)!, limit);
+    const got = Math.min(this.gather(cpu, linear, within, host), limit);
     const { decoder } = this.o;
     const mode = codeModeOf(this.u32(cpu + CPU.mode!));
     const failed = decoder.scan(this.fetch, 0, got, mode);

@@ -56,7 +56,7 @@ interface Field {
 
 function fieldOf(form: OperandForm, operand: number, holds: Holds, at: number): Field {
   const { base, stride } = FILE[form.cls] ?? BY_NUMBER;
-  const isByte = form.operand.size === 'b';
+  const isByte = form.cls === 'gpr' && form.operand.size === 'b';
   return { holds, operand, at, source: form.source, base, stride, isByte, orMemory: form.place === 'either' };
 }
 

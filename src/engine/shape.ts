@@ -55,6 +55,7 @@ const OFFSET_USERS = new WeakMap<Row, boolean>();
 export function usesOffset(row: Row): boolean {
   const known = OFFSET_USERS.get(row);
   if (known !== undefined) return known;
+  if (memoryOperand(row) === undefined) return false;
   let used = false;
   const recorder: unknown = new Proxy(
     { w: 32, asize: 32, stack: 32, long: false },
