@@ -84,6 +84,22 @@ describe('LZ4 legacy frames', () => {
     expect(out.subarray(15).every((b) => b === 14)).toBe(true);
   });
 
+  it('copies from every distance, as many bytes as are asked for', () => {
+    for (let offset = 1; offset <= 35; offset++) {
+      for (const length of [4, 5, 8, 15, 16, 17, 18, 19, 20, 31, 32, 33, 48, 70]) {
+        const literals = Array.from({ length: offset }, (_, i) => (i * 37 + length) & 0xff);
+        const more = (n: number): number[] => (n < 15 ? [] : [n - 15]);
+        const token = (Math.min(offset, 15) << 4) | Math.min(length - 4, 15);
+        const frame = lz4Frame(token, ...more(offset), ...literals, offset, 0, ...more(length - 4), 0x10, 0xee);
+        const expected = [...literals];
+        for (let i = 0; i < length; i++) expected.push(expected[expected.length - offset]!);
+        expected.push(0xee);
+        const out = decompressLz4Legacy(frame, expected.length);
+        expect([...out], `${length} bytes from ${offset} back`).toEqual(expected);
+      }
+    }
+  });
+
   it.each([
     ['a match before the start', lz4Frame(0x10, 0x61, 2, 0, 0), 5],
     ['a match of offset 0', lz4Frame(0x10, 0x61, 0, 0, 0), 5],
