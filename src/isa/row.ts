@@ -199,21 +199,19 @@ function parseVex(text: string): { prefix: MandatoryPrefix; map: 1 | 2 | 3; vex:
   return { prefix: (m[2] ?? 'NP') as MandatoryPrefix, map: VEX_MAPS[m[3]!]!, vex: { l: VEX_L[m[1]!]!, w } };
 }
 
+/** Prefix and escape bytes in front of the opcode: `NFx`, `F3 0F 38`; F3 alone is an opcode. */
+const HEAD = /^(?:(NP|NFx|66|F3|F2) +(?=[0-9A-F]{2}))?(?:0F +(?:(38|3A) +)?(?=[0-9A-F]{2}))?/;
+
 function parseEncoding(text: string): Encoding {
-  const tokens = text.trim().split(/\s+/);
-  if (tokens[0]?.startsWith('VEX.')) return parseOpcode(text, tokens.slice(1), parseVex(tokens[0]));
-  let prefix: MandatoryPrefix = '';
-  if (/^(NP|NFx)$/.test(tokens[0] ?? '')) prefix = tokens.shift() as MandatoryPrefix;
-  else if (/^(66|F3|F2)$/.test(tokens[0] ?? '') && tokens.length > 1 && /^[0-9A-F]{2}/.test(tokens[1]!)) {
-    prefix = tokens.shift() as MandatoryPrefix;
+  const trimmed = text.trim();
+  if (trimmed.startsWith('VEX.')) {
+    const [vex, ...rest] = trimmed.split(/\s+/);
+    return parseOpcode(text, rest, parseVex(vex!));
   }
-  let map: 0 | 1 | 2 | 3 = 0;
-  const escaped = /^0F (38 |3A )?(?=[0-9A-F]{2})/.exec(tokens.join(' '));
-  if (escaped) {
-    map = escaped[1] === undefined ? 1 : escaped[1] === '38 ' ? 2 : 3;
-    tokens.splice(0, map === 1 ? 1 : 2);
-  }
-  return parseOpcode(text, tokens, { prefix, map });
+  const head = HEAD.exec(trimmed)!;
+  const prefix = (head[1] ?? '') as MandatoryPrefix;
+  const map = head[2] === '38' ? 2 : head[2] === '3A' ? 3 : head[0].includes('0F') ? 1 : 0;
+  return parseOpcode(text, trimmed.slice(head[0].length).split(/\s+/), { prefix, map });
 }
 
 type Head = Pick<Encoding, 'prefix' | 'map' | 'vex'>;
@@ -232,8 +230,18 @@ function parseOpcode(text: string, tokens: string[], head: Head): Encoding {
   throw new Error(`encoding ${text}: what is ${next}?`);
 }
 
+/** Operand lists by their text: rows have few different ones, and every start makes all rows. */
+const OPERAND_LISTS = new Map<string, readonly Operand[]>();
+
+function parseOperands(text: string): readonly Operand[] {
+  const known = OPERAND_LISTS.get(text);
+  if (known !== undefined) return known;
+  const list = text.trim() === '' ? [] : text.split(',').map((x) => parseOperand(x.trim()));
+  OPERAND_LISTS.set(text, list);
+  return list;
+}
+
 /** Makes a row. Throws at start-up when the notation is not that of this file. */
 export function row(name: string, operands: string, enc: string, exec: Row['exec'], attrs: RowAttrs = {}): Row {
-  const list = operands.trim() === '' ? [] : operands.split(',').map((x) => parseOperand(x.trim()));
-  return { ...attrs, name, operands: list, enc: parseEncoding(enc), exec };
+  return { ...attrs, name, operands: parseOperands(operands), enc: parseEncoding(enc), exec };
 }
