@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { firstStart } from './first-start.ts';
 
 const root = join(import.meta.dirname, '..');
 const sourceDir = join(root, 'src/runtime');
@@ -114,3 +115,4 @@ function replace(file: string, content: string | Uint8Array): void {
 await import('./gen-layout.ts');
 buildRuntime();
 await buildInterpreterModule();
+firstStart(root);
