@@ -32,6 +32,7 @@ export class DecodeCache {
   private readonly o: DecodeCacheOptions;
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
+  private readonly words: Int32Array;
   private readonly fetch = new Uint8Array(16);
   private readonly writer: RecordWriter;
   /** Set: the next instruction is decoded on its own and the chain comes back after it. */
@@ -43,6 +44,7 @@ export class DecodeCache {
     this.o = options;
     this.view = new DataView(options.memory.buffer);
     this.bytes = new Uint8Array(options.memory.buffer);
+    this.words = new Int32Array(options.memory.buffer);
     this.writer = new RecordWriter(options.rowIds, options.handlers);
   }
 
@@ -218,7 +220,7 @@ export class DecodeCache {
     const start = this.records(cpu, page, writer.records);
     // Everything was dropped to make room, the code page with it: begin again.
     if (start === 0) return this.resolve(cpu);
-    writer.copyTo(this.bytes, start);
+    writer.copyTo(this.words, start);
     const entries = page + CODE_PAGE.ENTRY;
     if (writer.count === 0) this.view.setUint32(entries + to * 4, start, true);
     for (let i = 0; i < writer.count; i++) {
@@ -273,7 +275,7 @@ export class DecodeCache {
     writer.special(SPECIAL.join, end, { disp: end });
     const start = this.records(cpu, page, writer.records);
     if (start === 0) return this.resolve(cpu);
-    writer.copyTo(this.bytes, start);
+    writer.copyTo(this.words, start);
     this.bytes.set(this.fetch.subarray(length - behind, length), start + data);
     this.view.setUint32(start + data + 16, page, true);
     this.view.setUint32(page + CODE_PAGE.ENTRY + within * 4, start, true);
@@ -299,7 +301,7 @@ export class DecodeCache {
     writer.begin(mode);
     writer.insn(found, within);
     writer.special(SPECIAL.alone, within + found.length);
-    writer.copyTo(this.bytes, this.o.aloneAt);
+    writer.copyTo(this.words, this.o.aloneAt);
     return this.o.aloneAt;
   }
 }

@@ -147,6 +147,9 @@ export class RecordWriter {
   private readonly lowerings: (Lowering | undefined)[] = [];
   private readonly bytes = new Uint8Array(MAX_RECORDS * REC.SIZE);
   private readonly view = new DataView(this.bytes.buffer);
+  private readonly words = new Int32Array(this.bytes.buffer);
+  private mode: CodeMode | undefined;
+  /** Place in ENVS of the mode. */
   private env = 0;
   private end = 0;
   /** Instructions written. */
@@ -165,14 +168,20 @@ export class RecordWriter {
     this.bytes.fill(0, 0, this.end);
     this.end = 0;
     this.count = 0;
+    if (mode === this.mode) return;
+    this.mode = mode;
     this.env = envIndexOf(mode);
   }
   get records(): number {
     return this.end / REC.SIZE;
   }
-  /** Puts the trace's records at an address of `memory`. */
-  copyTo(memory: Uint8Array, at: number): void {
-    memory.set(this.bytes.subarray(0, this.end), at);
+  /** Puts the trace's records at an address, which is a multiple of 4, of memory given as words. */
+  copyTo(memory: Int32Array, at: number): void {
+    const { words } = this;
+    const to = at >>> 2;
+    const count = this.end >>> 2;
+    // Most traces are short: a loop takes less than a view of the part and a call.
+    for (let i = 0; i < count; i++) memory[to + i] = words[i]!;
   }
 
   private lowering(form: Form): Lowering {
@@ -250,7 +259,6 @@ export class RecordWriter {
     view.setUint16(at + REC.BASE, base, true);
     view.setUint16(at + REC.INDEX, s.index < 0 ? CPU.zero! : CPU.gpr! + s.index * 8, true);
     view.setUint8(at + REC.SCALE, s.scale);
-    view.setUint16(at + REC.SEG, segmentField(s), true);
     if (s.ripRelative) return s.disp + offset + s.length;
     // POP computes its address with the rSP after the pop (SDM vol.2 POP).
     return popsFirst && s.base === 4 ? s.disp + s.w / 8 : s.disp;
@@ -261,6 +269,7 @@ export class RecordWriter {
     const { bitField } = lowering;
     const at = this.record(agenHandler(s, lowering.shapes.bitOffset), s.length, offset);
     const disp = this.address(at, s, lowering, offset);
+    view.setUint16(at + REC.SEG, segmentField(s), true);
     view.setInt32(at + REC.IMM, disp, true);
     view.setInt32(at + REC.IMM + 4, s.absolute ? s.dispHigh : disp < 0 ? -1 : 0, true);
     const bytes = Math.max(1, lowering.memory!.widths[widthIndex(s)]! / 8);

@@ -109,6 +109,7 @@ class TableDecoder implements Decoder {
     for (let i = 0; i < checked.length; i++) if (checked[i]!.isInvalid!(s)) return UD;
     for (let i = 0; i < taking.length; i++) s.take(form.operands[taking[i]!]!.take, taking[i]!);
     if (s.isPastEnd) return s.isEndOfLongest ? TOO_LONG : TRUNCATED;
+    s.finish();
     return s.lock && !(form.lockable && s.hasMem) ? UD : undefined;
   }
 

@@ -77,6 +77,8 @@ export class Scan {
   long = true;
   /** What the bytes select; only valid after a decoding that did not fail. */
   form!: Form;
+  /** Bytes. */
+  length = 0;
   /** REX byte directly in front of the opcode, or 0; with VEX, its inverted fields. */
   rex = 0;
   has66 = false;
@@ -139,9 +141,9 @@ export class Scan {
     this.hasMem = false;
   }
 
-  /** Bytes read so far: in the end, the instruction's length. */
-  get length(): number {
-    return this.pos - this.start;
+  /** Notes that all of the instruction was read. */
+  finish(): void {
+    this.length = this.pos - this.start;
   }
   /** More bytes were asked for than there are. */
   get isPastEnd(): boolean {
