@@ -71,6 +71,7 @@ export class Machine {
         return 0;
       },
       tsc_now: () => 1000n,
+      tsc_number: () => 1000,
       cpuid_query: (cpu: number, leaf: number, subleaf: number) => {
         for (let i = 0; i < 4; i++) this.view.setUint32(cpu + CPU.scratch! + i * 4, leaf + subleaf + i, true);
       },

@@ -8,14 +8,12 @@ import { setFlagsFromString } from 'node:v8';
 const TIERING_BUDGET = 200_000_000;
 
 /**
- * By itself V8 compiles a function when it is called first, which would be on the guest's thread, and has the first tier
- * count calls for the sake of inlining, of which there is nothing to gain here. The choices go with the module: those
- * that were compiled before this call stay as they are.
+ * By itself V8 compiles a function when it is called first, which would be on the guest's thread. The choices go with the
+ * module: those that were compiled before this call stay as they are.
  */
 export function compileAtOnce(): void {
   const major = Number(process.versions.v8.split('.')[0]);
   if (major < 13) return;
   setFlagsFromString('--no-wasm-lazy-compilation');
-  setFlagsFromString('--no-wasm-inlining');
   setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET}`);
 }
