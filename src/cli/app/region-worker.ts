@@ -11,7 +11,7 @@ import type { RegionWorkerData } from './region-compiler.ts';
  * Where there are fewer processors than threads with something to do, the guest's thread is to wait less than this one.
  * Only Linux has priorities of threads; elsewhere it would be the process's.
  */
-const NICE = 5;
+const NICE = 2;
 const MOST_NICE = 19;
 if (process.platform === 'linux') setPriority(Math.min(MOST_NICE, getPriority() + NICE));
 
