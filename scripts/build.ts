@@ -97,7 +97,8 @@ async function buildInterpreterModule(): Promise<void> {
   const { ROWS } = await import('../src/isa/rows.ts');
   const { buildInterpreter } = await import('../src/engine/interp/module.ts');
   const built = buildInterpreter(ROWS, { maximumPages: 65536, shared: false });
-  replace(join(outDir, 'interpreter.json'), JSON.stringify({ pairs: [...built.handlers].flat() }));
+  const { handlers, fusion } = built;
+  replace(join(outDir, 'interpreter.json'), JSON.stringify({ pairs: [...handlers].flat(), fusion }));
   replace(wasm, built.bytes);
   replace(stampFile, digest);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);

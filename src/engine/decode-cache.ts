@@ -6,6 +6,7 @@ import { type Decoder, repeatOf } from '../isa/decoder.ts';
 import type { DecodeFailure, Insn } from '../isa/insn.ts';
 import { CODE_PAGE, CPU, EXC, ITLB, ITLB_CTX_NEVER, P2M, REC } from '../isa/layout.ts';
 import type { Row } from '../isa/row.ts';
+import type { Fusion } from './fusion.ts';
 import { SPECIAL } from './interp/special.ts';
 import { MAX_RECORDS, MAX_TRACE, RecordWriter } from './lower.ts';
 import type { RuntimeExports } from './runtime.ts';
@@ -20,6 +21,7 @@ export interface DecodeCacheOptions {
   readonly rowIds: ReadonlyMap<Row, number>;
   /** Table index by shape key, 0 where there is none. */
   readonly handlers: Uint16Array;
+  readonly fusion: Fusion;
   /** Address of room for the records of one instruction that is run alone: 8 records. */
   readonly aloneAt: number;
   /** Bytes that records may take. */
@@ -45,7 +47,7 @@ export class DecodeCache {
     this.view = new DataView(options.memory.buffer);
     this.bytes = new Uint8Array(options.memory.buffer);
     this.words = new Int32Array(options.memory.buffer);
-    this.writer = new RecordWriter(options.rowIds, options.handlers);
+    this.writer = new RecordWriter(options.rowIds, options.handlers, options.fusion);
   }
 
   private u32(at: number): number {

@@ -5,6 +5,7 @@ import type { CodeMode } from '../isa/insn.ts';
 import { CPU, REC, SEG } from '../isa/layout.ts';
 import type { Operand, Row } from '../isa/row.ts';
 import type { Scan } from '../isa/scan.ts';
+import type { Fusion } from './fusion.ts';
 import {
   AGEN_ALIGNED,
   AGEN_LOG2_SHIFT,
@@ -144,6 +145,7 @@ export class RecordWriter {
   private readonly rowIds: ReadonlyMap<Row, number>;
   /** Table index by shape key, 0 where there is none. */
   private readonly handlers: Uint16Array;
+  private readonly fusion: Fusion;
   private readonly lowerings: (Lowering | undefined)[] = [];
   private readonly bytes = new Uint8Array(MAX_RECORDS * REC.SIZE);
   private readonly view = new DataView(this.bytes.buffer);
@@ -158,9 +160,10 @@ export class RecordWriter {
   readonly offsets = new Uint16Array(MAX_TRACE);
   readonly starts = new Uint16Array(MAX_TRACE);
 
-  constructor(rowIds: ReadonlyMap<Row, number>, handlers: Uint16Array) {
+  constructor(rowIds: ReadonlyMap<Row, number>, handlers: Uint16Array, fusion: Fusion) {
     this.rowIds = rowIds;
     this.handlers = handlers;
+    this.fusion = fusion;
   }
 
   /** Begins a trace of code of a mode. */
@@ -220,7 +223,9 @@ export class RecordWriter {
     this.starts[count] = this.end;
     const agen = lowering.shapes.needsAgen(s);
     if (agen) this.agen(s, lowering, offset);
-    const at = this.record(this.handlerOf(s, lowering), s.length, offset);
+    const handler = this.handlerOf(s, lowering);
+    if (count > 0 && !agen) this.fuse(handler);
+    const at = this.record(handler, s.length, offset);
     const { view } = this;
     view.setUint16(at + REC.SEG, segmentField(s), true);
     if (agen) {
@@ -231,6 +236,13 @@ export class RecordWriter {
     for (let i = 0; i < fields.length; i++) this.field(at, s, fields[i]!, offset);
     this.count = count + 1;
     return lowering.ends;
+  }
+
+  /** Gives the instruction written last the handler that carries out the next one, too, if there is one. */
+  private fuse(next: number): void {
+    const at = this.end - REC.SIZE + REC.HANDLER;
+    const fused = this.fusion.handlerOf(this.view.getUint32(at, true), next, this.env);
+    if (fused !== 0) this.view.setUint32(at, fused, true);
   }
 
   private field(at: number, s: Scan, f: Field, offset: number): void {

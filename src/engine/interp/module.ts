@@ -12,10 +12,12 @@ import { FLAG_BIT, FLAGS, type Flag } from '../../isa/ops.ts';
 import type { Row } from '../../isa/row.ts';
 import * as x from '../../wasm/expr.ts';
 import { type FuncType, type FunctionBuilder, ModuleBuilder } from '../../wasm/module.ts';
-import { isConditionalBranch, type Shape, shapeKey, shapesOf } from '../shape.ts';
+import { type FusionIndex, fusionPlace } from '../fusion.ts';
+import { ENVS, isConditionalBranch, type Shape, shapeKey, shapesOf } from '../shape.ts';
 import { defineAgen } from './agen.ts';
 import { defineArithmetic } from './arithmetic.ts';
 import { countEntry, HANDLER, HandlerOps } from './backend.ts';
+import { branchShapes, conditionOf, FUSED_ENVS, isFusible, writeFused } from './fused.ts';
 import { codePageEntry, itlbEntry, itlbTag, withRecordAt } from './goto.ts';
 import { PureWasm } from './pure.ts';
 import { recordAt } from './record.ts';
@@ -58,6 +60,7 @@ export interface InterpreterModule {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Table index of the handler of each shape key. */
   readonly handlers: ReadonlyMap<number, number>;
+  readonly fusion: FusionIndex;
 }
 
 function declareImports(m: ModuleBuilder): void {
@@ -333,8 +336,12 @@ function next(f: FunctionBuilder, row: Row, fallsThrough: boolean): void {
     f.returnCall('retire_events', cpu, rec);
     return;
   }
+  goOn(f, rec);
+}
+/** To the record behind one. */
+function goOn(f: FunctionBuilder, rec: Expr): void {
   const after = f.let(x.add(rec, x.i32Const(REC.SIZE)));
-  f.returnCallIndirect(HANDLER, load32(after, REC.HANDLER), cpu, after);
+  f.returnCallIndirect(HANDLER, load32(after, REC.HANDLER), f.param(0), after);
 }
 
 function defineHandler(m: ModuleBuilder, name: string, shape: Shape): FunctionBuilder {
@@ -378,6 +385,38 @@ function defineRepeat(f: FunctionBuilder, s: HandlerOps, shape: Shape): void {
   again(x.i32Const(1));
 }
 
+const nameOf = ({ row, rowId, w, env, ea, asize, rep }: Shape): string =>
+  `${row.name}_${rowId}_${w}_${env}_${ea}_${asize}_${rep}`;
+
+/** Adds the handlers of comparisons with branches behind them to `names`, CONDITIONS for each handler of a comparison. */
+function defineFused(
+  m: ModuleBuilder,
+  rows: readonly Row[],
+  shapes: readonly Shape[],
+  handlers: ReadonlyMap<number, number>,
+  names: string[],
+): FusionIndex {
+  const bases: number[] = [];
+  const known = new Set<number>();
+  const branches = new Map(FUSED_ENVS.map((env) => [env, branchShapes(rows, env)]));
+  for (const shape of shapes) {
+    const place = fusionPlace(handlers.get(shapeKey(shape))!, ENVS.indexOf(shape.env));
+    if (!isFusible(shape) || known.has(place)) continue;
+    known.add(place);
+    bases.push(place, FIRST_HANDLER + names.length);
+    for (const branch of branches.get(shape.env)!) {
+      const f = m.define(`${nameOf(shape)}+${branch.row.name}`, HANDLER);
+      goOn(f, writeFused(f, shape, branch));
+      names.push(f.name);
+    }
+  }
+  const conditions = shapes.flatMap((shape) => {
+    const cc = conditionOf(shape);
+    return cc === undefined ? [] : [handlers.get(shapeKey(shape))!, cc];
+  });
+  return { bases, conditions };
+}
+
 /** Builds the interpreter for all rows. `maximumPages` and `shared` describe the memory it will be given. */
 export function buildInterpreter(
   rows: readonly Row[],
@@ -399,25 +438,21 @@ export function buildInterpreter(
   const handlers = new Map<number, number>();
   const names: string[] = [];
   const byBody = new Map<string, number>();
-  rows.forEach((row, rowId) => {
-    for (const shape of shapesOf(row, rowId)) {
-      const name = `${row.name}_${rowId}_${shape.w}_${shape.env}_${shape.ea}_${shape.asize}_${shape.rep}`;
-      const body = defineHandler(m, name, shape).body().join();
-      const known = byBody.get(body);
-      if (known !== undefined) {
-        m.dropLast();
-        handlers.set(shapeKey(shape), known);
-        continue;
-      }
-      const index = FIRST_HANDLER + names.length;
-      byBody.set(body, index);
-      handlers.set(shapeKey(shape), index);
-      names.push(name);
-    }
-  });
+  const shapes = rows.flatMap((row, rowId) => shapesOf(row, rowId));
+  for (const shape of shapes) {
+    const name = nameOf(shape);
+    const body = defineHandler(m, name, shape).body().join();
+    const known = byBody.get(body);
+    if (known !== undefined) m.dropLast();
+    else names.push(name);
+    const index = known ?? FIRST_HANDLER + names.length - 1;
+    byBody.set(body, index);
+    handlers.set(shapeKey(shape), index);
+  }
+  const fusion = defineFused(m, rows, shapes, handlers, names);
   for (const [name, index] of Object.entries(SPECIAL)) m.element(x.i32Const(index), [name]);
   m.element(x.i32Const(FIRST_HANDLER), names);
   const table = { type: HANDLER, size: TABLE_SIZE, filledWith: EMPTY };
   if (FIRST_HANDLER + names.length > FIRST_REGION) throw new RangeError('more handlers than places in the table');
-  return { bytes: m.build({ ...memory, table }), handlers };
+  return { bytes: m.build({ ...memory, table }), handlers, fusion };
 }

@@ -6,8 +6,8 @@
 import { CPU } from '../../isa/layout.ts';
 
 /** Places in the table of handlers: the interpreter's, and from FIRST_REGION on those of regions. */
-export const FIRST_REGION = 8192;
-export const TABLE_SIZE = 24576;
+export const FIRST_REGION = 10240;
+export const TABLE_SIZE = 26624;
 /** Handler of all places that are not in use, 0 among them: a record of zeros traps instead of running wild. */
 export const EMPTY = 'empty';
 

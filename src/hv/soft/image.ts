@@ -1,9 +1,12 @@
 /** The compiled parts of the soft engine, loaded once and given to every virtual machine. */
 
+import { Fusion, type FusionIndex } from '../../engine/fusion.ts';
+
 /** build/interpreter.json: which handler serves which shape of instruction. */
 export interface HandlerIndex {
   /** Shape key and table index, alternating. */
   readonly pairs: readonly number[];
+  readonly fusion: FusionIndex;
 }
 
 export interface EngineImage {
@@ -11,6 +14,7 @@ export interface EngineImage {
   readonly interpreter: WebAssembly.Module;
   /** Table index by shape key, 0 where there is none. */
   readonly handlers: Uint16Array;
+  readonly fusion: Fusion;
 }
 
 /**
@@ -28,5 +32,6 @@ export function compileEngineImage(runtime: BufferSource, interpreter: BufferSou
     runtime: new WebAssembly.Module(runtime),
     interpreter: new WebAssembly.Module(interpreter),
     handlers,
+    fusion: new Fusion(index.fusion),
   };
 }

@@ -123,6 +123,7 @@ export class SoftVcpu {
       decoder: o.decoder,
       rowIds: new Map(o.rows.map((r, i) => [r, i])),
       handlers: o.image.handlers,
+      fusion: o.image.fusion,
       aloneAt: this.cpu - 8 * REC.SIZE,
       recordsBytes: o.memory.layout.recordsEnd - o.memory.layout.records,
       onTrace: o.onTrace,
