@@ -44,6 +44,8 @@ export class Expr {
   readonly plain: boolean;
   readonly lane0: Lane0 | undefined;
   readonly origin: Origin | undefined;
+  /** The upper half of an i64, as an i32, where that is at hand. */
+  readonly high: Expr | undefined;
 
   constructor(
     type: ValType,
@@ -57,6 +59,7 @@ export class Expr {
     lane0?: Lane0,
     small?: number,
     big?: bigint,
+    high?: Expr,
   ) {
     this.type = type;
     this.code = code;
@@ -69,6 +72,7 @@ export class Expr {
     this.plain = plain;
     this.lane0 = lane0;
     this.origin = origin;
+    this.high = high;
   }
 
   /** Value of a constant (i32 and i64 as signed). */
@@ -106,6 +110,10 @@ export const withLane0 = (e: Expr, lane0: Lane0): Expr =>
 /** A number's bits that cost nothing to have again. */
 export const asNumberBits = (e: Expr, plain: boolean): Expr =>
   new Expr(e.type, e.code, e.args, e.index, true, e.bits, e.origin, plain, e.lane0);
+
+/** The same with its upper half. */
+export const withHigh = (e: Expr, high: Expr): Expr =>
+  new Expr(e.type, e.code, e.args, e.index, true, e.bits, e.origin, e.plain, e.lane0, e.small, undefined, high);
 
 export const i32Const = (n: number): Expr =>
   new Expr('i32', I32_CONST, NO_ARGS, -1, true, 64, undefined, false, undefined, n | 0);
@@ -334,11 +342,22 @@ const SIGN_EXTEND = { 8: [0xc2], 16: [0xc3], 32: [0xc4] } as const;
 /** Sign extension of the low 8, 16 or 32 bits of an i64. */
 export const signExtend = (bits: 8 | 16 | 32, a: Expr): Expr => new Expr('i64', SIGN_EXTEND[bits], [a]);
 
-export type LoadOp = 'i32' | 'i64' | 'v128' | 'i32_8u' | 'i32_16u' | 'i64_8u' | 'i64_16u' | 'i64_32u' | 'i64_32s';
+export type LoadOp =
+  | 'i32'
+  | 'i64'
+  | 'f64'
+  | 'v128'
+  | 'i32_8u'
+  | 'i32_16u'
+  | 'i64_8u'
+  | 'i64_16u'
+  | 'i64_32u'
+  | 'i64_32s';
 /** The alignment hint behind the opcodes is 1, so that any address is as good as another; `bits`: see Expr. */
 const LOADS: Readonly<Record<LoadOp, { type: ValType; code: readonly number[]; bits: number }>> = {
   i32: { type: 'i32', code: [0x28, 0], bits: 64 },
   i64: { type: 'i64', code: [0x29, 0], bits: 64 },
+  f64: { type: 'f64', code: [0x2b, 0], bits: 64 },
   i32_8u: { type: 'i32', code: [0x2d, 0], bits: 64 },
   i32_16u: { type: 'i32', code: [0x2f, 0], bits: 64 },
   i64_8u: { type: 'i64', code: [0x31, 0], bits: 8 },
@@ -353,11 +372,12 @@ export function load(op: LoadOp, address: Expr, offset: number): Expr {
   return new Expr(type, code, [address], offset, false, bits);
 }
 
-export type StoreOp = 'i32' | 'i64' | 'v128' | 'i64_8' | 'i64_16' | 'i64_32' | 'i32_8' | 'i32_16';
+export type StoreOp = 'i32' | 'i64' | 'f64' | 'v128' | 'i64_8' | 'i64_16' | 'i64_32' | 'i32_8' | 'i32_16';
 /** Opcode bytes of stores, with the same alignment hint; the type is that of the stored value. */
 export const STORES: Readonly<Record<StoreOp, readonly number[]>> = {
   i32: [0x36, 0],
   i64: [0x37, 0],
+  f64: [0x39, 0],
   i32_8: [0x3a, 0],
   i32_16: [0x3b, 0],
   i64_8: [0x3c, 0],

@@ -5,21 +5,27 @@
  */
 import { HELPERS, type HelperSpec } from '../../isa/helpers.ts';
 import type { OperandValue } from '../../isa/insn.ts';
-import { CPU, CPU_FIELDS, ITLB_CTX_NEVER } from '../../isa/layout.ts';
+import { CPU, CPU_FIELDS, ITLB_CTX_NEVER, SEG } from '../../isa/layout.ts';
 import type { FaultName, MemWidth, Ops, Width } from '../../isa/ops.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
-import { type FloatState, hasInlineFloat, inlineFloat, isQuiet } from '../interp/float.ts';
+import { type FloatState, hasInlineFloat, inlineFloat, isQuiet, ordinaryLimit } from '../interp/float.ts';
 import type { RegionInsn } from './cfg.ts';
 import { RegionFlags } from './lazy-flags.ts';
 import { LOAD, type PageUse, STORE } from './memory.ts';
-import { NOTHING, ones } from './registers.ts';
+import { type CarriedRegisters, NOTHING, ones } from './registers.ts';
 import { SYNCED_HELPERS, type Synced } from './synced.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;
 const HELPER_BY_NAME: ReadonlyMap<string, HelperSpec> = new Map(HELPERS.map((h) => [h.name, h]));
 const FIELD_BY_NAME = new Map(CPU_FIELDS.map((f) => [f.name, f]));
+
+/** Arithmetic of one binary64 number; and what loads such numbers where there is some. */
+const NUMBER_ARITHMETIC = new Set(['addsd', 'subsd', 'mulsd', 'divsd']);
+const NUMBER_ROWS = new Set([...NUMBER_ARITHMETIC, 'movsd']);
+export const isOfNumbers = (insns: readonly RegionInsn[]): boolean =>
+  insns.some((i) => NUMBER_ARITHMETIC.has(i.insn.row.name));
 
 /** What the region's emitter does for an instruction that leaves the straight line. */
 export interface RegionControl {
@@ -41,7 +47,11 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
   /** The instruction being translated has left: nothing follows. */
   left = false;
   private readonly control: RegionControl;
+  /** The block being written calculates with binary64 numbers. */
+  inNumbers = false;
   private float: FloatState | undefined;
+  /** Variables: ordinaryLimit by width. */
+  private readonly limits = new Map<64 | 32, number>();
   /** The last helper call of the current instruction was in line and has left if there was a fault. */
   private faultsLeft = false;
 
@@ -55,6 +65,7 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
     super.begin(i);
     this.left = false;
     this.faultsLeft = false;
+    this.takesNumbers = this.inNumbers && i.insn.row.unit === 'sse' && NUMBER_ROWS.has(i.insn.row.name);
   }
   override prologue(): void {
     super.prologue();
@@ -100,6 +111,7 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
     else if (v.kind !== 'reg') throw new Error(`operand ${n} of ${this.current.insn.row.name} is not written`);
     else if (v.cls === 'xmm') this.setXmm(v.n, value);
     else if (v.cls === 'mm') {
+      this.irreversible = true;
       this.f.store('i64', this.cpu, CPU.fpr! + v.n * 16, i64(value));
       this.f.store('i32_16', this.cpu, CPU.fpr! + v.n * 16 + 8, x.i32Const(0xffff));
     } else if (v.high) this.insert(v.n, 8, 8, value);
@@ -109,15 +121,23 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
   // --- fields ----------------------------------------------------------------------------------------------
   field(name: string, index = 0): Expr {
     if (name === 'sse_fault' && this.faultsLeft) return x.i64Const(0n);
+    // Regions outside 64-bit mode are entered with flat segments only.
+    if (name === 'seg_limit' && index === SEG.cs) return x.i64Const(0xffff_ffffn);
     const f = FIELD_BY_NAME.get(name)!;
     return this.f.let(x.load(LOAD[(f.stride * 8) as Width], this.cpu, f.offset + index * f.stride));
   }
   setField(name: string, v: Expr, index = 0): void {
     const f = FIELD_BY_NAME.get(name)!;
+    this.irreversible = true;
     this.f.store(STORE[(f.stride * 8) as Width], this.cpu, f.offset + index * f.stride, i64(v));
     if (name === 'mxcsr') {
       this.f.setVariable(this.floatState().quiet, isQuiet(this.cpu));
     }
+  }
+
+  override ltu(a: Expr, b: Expr): Expr {
+    const never = a.isConstant && BigInt.asUintN(64, a.constant!) >= ones(x.bitsOf(i64(b)));
+    return never ? x.i64Const(0n) : super.ltu(a, b);
   }
 
   // --- control ---------------------------------------------------------------------------------------------
@@ -133,6 +153,8 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
     const condition = this.truth(c);
     const versions = [...this.versions];
     let changed = false;
+    const { conditional } = this;
+    this.conditional = true;
     const arm = (body: (() => void) | undefined, last: boolean) => (): void => {
       this.knowledge = before;
       body?.();
@@ -142,6 +164,7 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
       if (changed || (!last && otherwise)) this.settleFlags();
     };
     this.f.if(condition, arm(then, false), arm(otherwise, true));
+    this.conditional = conditional;
     this.knowledge = before;
     if (changed) this.flagState = { kind: 'unknown' };
     versions.forEach((v, r) => {
@@ -179,9 +202,26 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
   private helper(name: string, args: readonly Expr[]): Expr {
     const spec = HELPER_BY_NAME.get(name)!;
     const converted = args.map((a, i) => (spec.params[i] === 'i' ? x.wrap(a) : spec.params[i] === 'l' ? i64(a) : a));
-    if (!hasInlineFloat(name)) return this.f.call(name, this.cpu, ...converted);
+    if (!hasInlineFloat(name)) {
+      this.irreversible = true;
+      return this.f.call(name, this.cpu, ...converted);
+    }
     this.faultsLeft = true;
-    return inlineFloat(this.f, this.cpu, name, converted, this.floatState());
+    const state = this.floatState();
+    const retreat = { go: () => this.restart(), limit: (bits: 64 | 32) => this.limitOf(bits) };
+    return inlineFloat(this.f, this.cpu, name, converted, this.irreversible ? state : { ...state, retreat });
+  }
+  private limitOf(bits: 64 | 32): Expr {
+    return this.f.get(this.limits.get(bits)!);
+  }
+  override endFirstTurn(settled: boolean): CarriedRegisters {
+    const { f, float } = this;
+    for (const bits of float ? ([64, 32] as const) : []) {
+      const limit = this.limits.get(bits) ?? f.variable('i32');
+      this.limits.set(bits, limit);
+      f.setVariable(limit, ordinaryLimit(bits, f.get(float!.quiet)));
+    }
+    return super.endFirstTurn(settled);
   }
   private floatState(): FloatState {
     this.float ??= { quiet: this.f.variable('i32'), leaveIf: (c) => this.f.unlikely(c, () => this.leave()) };

@@ -4,6 +4,7 @@ import type { Comparison } from './lazy-flags.ts';
 import { accessKey, type PageUse, STACK_KEY } from './memory.ts';
 import { rowUse } from './rowuse.ts';
 import type { Structure } from './structure.ts';
+import { SYNCED_HELPERS } from './synced.ts';
 
 /**
  * Loops of so many blocks at the most are worth more code: they stay long, and their accesses stay on a page. Elsewhere
@@ -11,26 +12,52 @@ import type { Structure } from './structure.ts';
  */
 export const TIGHT_BLOCKS = 3;
 
-/** The pages worth keeping: of accesses in tight loops. */
-export function pagesKept(cfg: Cfg, s: Structure): ReadonlyMap<string, PageUse> {
+/** The pages worth keeping: of accesses in tight loops, but those of `apart`. */
+export function pagesKept(cfg: Cfg, s: Structure, apart: ReadonlySet<number>): ReadonlyMap<string, PageUse> {
   const found = new Map<string, PageUse>();
   const sizes = s.loopSizes();
   s.order.forEach((key, n) => {
-    if (sizes[n]! > TIGHT_BLOCKS) return;
-    for (const { insn } of cfg.blocks.get(key)?.insns ?? []) {
-      const note = (k: string, read: boolean, write: boolean): void => {
-        const old = found.get(k);
-        found.set(k, { read: read || (old?.read ?? false), write: write || (old?.write ?? false) });
-      };
-      const use = rowUse(insn.row, insn.mode.code === 64).methods;
-      const operand =
-        insn.mem && insn.row.operands.find((o, i) => insn.operands[i]?.kind === 'mem' && (o.read || o.write));
-      if (insn.mem && operand) note(accessKey(insn.mem), !operand.write, operand.write);
-      if (use.has('load') || use.has('store')) note(STACK_KEY, use.has('load'), use.has('store'));
-    }
+    const b = cfg.blocks.get(key);
+    if (b && sizes[n]! <= TIGHT_BLOCKS && !apart.has(key)) notePages(b, found);
   });
   return found;
 }
+/** Those of a block's accesses. */
+function notePages(b: Block, found: Map<string, PageUse>): void {
+  for (const { insn } of b.insns) {
+    const note = (k: string, read: boolean, write: boolean): void => {
+      const old = found.get(k);
+      found.set(k, { read: read || (old?.read ?? false), write: write || (old?.write ?? false) });
+    };
+    const use = rowUse(insn.row, insn.mode.code === 64).methods;
+    const operand =
+      insn.mem && insn.row.operands.find((o, i) => insn.operands[i]?.kind === 'mem' && (o.read || o.write));
+    if (insn.mem && operand) note(accessKey(insn.mem), !operand.write, operand.write);
+    if (use.has('load') || use.has('store')) note(STACK_KEY, use.has('load'), use.has('store'));
+  }
+}
+
+/** Instructions of a loop that is written several times: its first turn by itself, the others in turns of a loop. */
+const MOST_INSNS = 14;
+const INSNS_TOGETHER = 16;
+const MOST_TOGETHER = 4;
+
+/**
+ * Is the block a loop by itself that is worth writing more than once? The first turn finds out what all others begin
+ * with: pages, registers, flags.
+ */
+export function hasTurns(b: Block): boolean {
+  if (!isOwnLoop(b) || b.insns.length > MOST_INSNS) return false;
+  return b.insns.every(({ insn }) => {
+    const { helpers } = rowUse(insn.row, insn.mode.code === 64);
+    return insn.row.name !== 'sti' && ![...helpers].some((h) => SYNCED_HELPERS.has(h));
+  });
+}
+/** How many turns of such a loop follow each other before it goes back. */
+export const turnsTogether = (b: Block): number =>
+  Math.max(1, Math.min(MOST_TOGETHER, Math.floor(INSNS_TOGETHER / b.insns.length)));
+export const isOwnLoop = ({ at, end }: Block): boolean =>
+  end.kind === 'branch' && (end.target === at || end.next === at);
 
 /** What all comparisons are, if they are the same one. */
 export function common(comparisons: readonly (Comparison | undefined)[]): Comparison | undefined {

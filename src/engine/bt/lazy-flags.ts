@@ -7,6 +7,7 @@ import { CPU } from '../../isa/layout.ts';
 import { FLAG_BIT, FLAGS, type Flag, type Width } from '../../isa/ops.ts';
 import * as x from '../../wasm/expr.ts';
 import { type MemoryKnowledge, RegionMemory } from './memory.ts';
+import type { CarriedRegisters } from './registers.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;
@@ -43,6 +44,8 @@ const comparisonOp = (c: Comparison): number => ccOp(c.test ? 'logic' : 'sub', c
 
 export abstract class RegionFlags extends RegionMemory {
   protected flagState: FlagState = { kind: 'unknown' };
+  private turnFlags: FlagState = { kind: 'unknown' };
+  private goBack: () => void = () => {};
   private cc: { op: number; r: number; x: number; y: number } | undefined;
 
   get knowledge(): Knowledge {
@@ -60,8 +63,12 @@ export abstract class RegionFlags extends RegionMemory {
     this.flagState = { kind: 'unknown' };
   }
   protected override keepKnown(): void {
-    const { f, flagState: s } = this;
     super.keepKnown();
+    this.keepFlags(this.flagState);
+    this.keepFlags(this.turnFlags);
+  }
+  private keepFlags(s: FlagState): void {
+    const { f } = this;
     if (s.kind === 'bits') f.keep(s.bits);
     else if (s.kind !== 'unknown') {
       f.keep(s.r);
@@ -167,6 +174,46 @@ export abstract class RegionFlags extends RegionMemory {
   }
   private comparedValues(c: Comparison): [Expr, Expr] {
     return [this.reg(c.w, c.x), typeof c.y === 'number' ? this.reg(c.w, c.y) : x.i64Const(c.y)];
+  }
+  /** The first turn of a loop of one block begins here; registers are in their locals. */
+  beginTurns(): void {
+    this.openRegisters();
+    this.openPages();
+  }
+  /** Behind its first turn: what is known then holds whenever a turn ends. `settled`: the flags are wanted in their locals. */
+  endFirstTurn(settled: boolean): CarriedRegisters {
+    if (settled) this.settleFlags();
+    this.carryPages();
+    return this.carryRegisters();
+  }
+  /** Where the loop comes back to; `c`: the comparison that a turn ends with, if it does. */
+  takeCarried(carried: CarriedRegisters, c: Comparison | undefined): void {
+    this.takeCarriedRegisters(carried);
+    this.flagState = { kind: 'unknown' };
+    if (c) this.compared(c);
+  }
+  /** At the begin of a further turn. `goBack` goes to the first turn's code once all is as it is now. */
+  beginTurn(goBack: () => void): void {
+    this.markRegisters(this.markPages());
+    this.turnFlags = this.flagState;
+    this.goBack = goBack;
+  }
+  protected restart(): void {
+    const here = this.knowledge;
+    this.restoreRegisters();
+    this.flagState = this.turnFlags;
+    this.goBack();
+    this.knowledge = here;
+  }
+  /** At the end of the last turn before the loop goes back. */
+  endTurn(carried: CarriedRegisters, settled: boolean): void {
+    if (settled) this.settleFlags();
+    this.putCarriedRegisters(carried);
+  }
+  endTurns(): void {
+    this.closePages();
+    this.closeRegisters();
+    this.turnFlags = { kind: 'unknown' };
   }
   /** The flags are going to be read. */
   private readFlags(): FlagState {

@@ -9,7 +9,7 @@ import { type Operand, sizeBits } from '../../isa/row.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
 import type { RegionInsn } from './cfg.ts';
-import { ones, RegionRegisters, type RegisterKnowledge } from './registers.ts';
+import { isReinterpretation, ones, RegionRegisters, type RegisterKnowledge } from './registers.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;
@@ -31,6 +31,11 @@ export interface PageUse {
   readonly write: boolean;
 }
 
+const formOf = (m: MemRef, write: boolean): string =>
+  `${m.seg} ${m.ripRelative ? 'rip' : m.base} ${m.index} ${m.index === undefined ? 0 : m.scale} ${write}`;
+/** A constant of the type of another expression. */
+const integerOf = (e: Expr, n: number): Expr => (e.type === 'i64' ? x.i64Const(BigInt(n)) : x.i32Const(n));
+
 /** A host address that an access of the path being written went to; others are found from there if on the same page. */
 interface KnownHost {
   readonly host: Expr;
@@ -45,6 +50,22 @@ export interface MemoryKnowledge extends RegisterKnowledge {
 }
 
 const NO_HOSTS: MemoryKnowledge['hosts'] = new Map();
+/**
+ * The page that operands of one form went to last in a loop of one block. Of an address a part changes in the loop, the
+ * rest does not: `delta` is the variable that, added to the former, gives the offset in the page, `host` that of the page's
+ * host address. Outside 64-bit mode both are i32, as addresses wrap at 4 GiB there.
+ */
+interface LoopPage {
+  readonly operand: MemRef;
+  readonly delta: number;
+  readonly host: number;
+}
+/** What the loop being written is known to do; the set of registers that it writes once its first turn is there. */
+interface LoopPages {
+  readonly pages: Map<string, LoopPage>;
+  readonly versions: readonly number[];
+  written: ReadonlySet<number> | undefined;
+}
 
 export abstract class RegionMemory extends RegionRegisters {
   w: Width = 32;
@@ -57,6 +78,14 @@ export abstract class RegionMemory extends RegionRegisters {
   private readonly pagesKept: ReadonlyMap<string, PageUse>;
   private hosts = new Map<object, KnownHost>();
   private readonly recent = new Map<string, number>();
+  /** In loops that keep pages in variables. */
+  private loopPages: LoopPages | undefined;
+  /** What is being written is carried out under a condition. */
+  protected conditional = false;
+  /** In blocks of binary64 arithmetic: the current instruction takes its operand in memory as a number. */
+  protected takesNumbers = false;
+  /** What has been written of the current turn of a loop changes more than registers and flags: see restart. */
+  protected irreversible = true;
   private tlb: number | undefined;
   private address: Expr | undefined;
   private rmwHost: Expr | undefined;
@@ -140,11 +169,13 @@ export abstract class RegionMemory extends RegionRegisters {
     }
     return this.f.get(v);
   }
-  private effective(m: MemRef): Expr {
+  private displacement(m: MemRef): bigint {
     const { insn, at } = this.current;
     const popped = insn.row.popsFirst && m.base === 4 ? BigInt(insn.w / 8) : 0n;
-    const disp = x.i64Const(m.disp + popped + (m.ripRelative ? BigInt(at + insn.length) : 0n));
-    let sum = disp;
+    return m.disp + popped + (m.ripRelative ? BigInt(at + insn.length) : 0n);
+  }
+  private effective(m: MemRef): Expr {
+    let sum: Expr = x.i64Const(this.displacement(m));
     if (m.index !== undefined) {
       const index = x.binary('shl', this.gpr(m.index), x.i64Const(m.scale));
       sum = x.add(index, sum);
@@ -213,8 +244,11 @@ export abstract class RegionMemory extends RegionRegisters {
     f.setVariable(host, x.add(known, x.i32Const(distance)));
     const within = x.add(x.and(known, x.i32Const(0xfff)), x.i32Const(distance));
     f.unlikely(x.compare('gt_u', within, x.i32Const(4096 - bytes)), () => {
-      f.setVariable(host, f.call('ram_address', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0)));
-      f.unlikely(x.eqz(f.get(host)), () => this.leave());
+      const found = f.let(f.call('ram_address', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0)));
+      f.unlikely(x.eqz(found), () => this.leave());
+      // Of what was loaded V8 knows that it has 32 bits, of a result it does not, and would extend it on both paths.
+      f.store('i32', cpu, CPU.scratch!, found);
+      f.setVariable(host, x.load('i32', cpu, CPU.scratch!));
     });
     return x.localGet(host, 'i32');
   }
@@ -235,9 +269,10 @@ export abstract class RegionMemory extends RegionRegisters {
     if (recent === undefined) return x.add(x.wrap(va), x.load('i32', this.tlbEntry(va, bytes, write), TLB.ADDEND));
     const { cpu } = this;
     const aligned = x.and(va, x.i64Const(PAGE_MASK | BigInt(bytes - 1)));
-    const tag = x.load('i64', cpu, recent + (write ? TLB.TAG_WRITE : TLB.TAG_READ));
+    const tag = f.let(x.load('i64', cpu, recent + (write ? TLB.TAG_WRITE : TLB.TAG_READ)));
     const use = this.pagesKept.get(key!)!;
     f.unlikely(x.compare('ne', tag, aligned), () => {
+      f.store('i64', cpu, CPU.scratch!, tag);
       const entry = this.tlbEntry(va, bytes, write);
       // Both tags of an entry are of the page that its addend belongs to, or none.
       for (const t of [...(use.read ? [TLB.TAG_READ] : []), ...(use.write ? [TLB.TAG_WRITE] : [])]) {
@@ -252,9 +287,11 @@ export abstract class RegionMemory extends RegionRegisters {
     const { f, cpu } = this;
     const slot = x.and(x.binary('shr_u', x.wrap(va), x.i32Const(7)), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
     const entry = f.let(x.add(this.tlbBase(), slot));
-    const tag = x.load('i64', entry, write ? TLB.TAG_WRITE : TLB.TAG_READ);
+    const tag = f.let(x.load('i64', entry, write ? TLB.TAG_WRITE : TLB.TAG_READ));
     const last = bytes === 1 ? va : x.add(va, x.i64Const(bytes - 1));
     f.unlikely(x.compare('ne', tag, x.and(last, x.i64Const(PAGE_MASK))), () => {
+      // V8 makes two loads of a tag that is only compared, one of them for the trap. A second use prevents that.
+      f.store('i64', cpu, CPU.scratch!, tag);
       const filled = f.call('ram_fill', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0));
       f.unlikely(x.eqz(filled), () => this.leave());
     });
@@ -274,27 +311,128 @@ export abstract class RegionMemory extends RegionRegisters {
     }
     return at;
   }
+  /** The first turn of a loop of one block follows. */
+  protected openPages(): void {
+    this.hosts.clear();
+    this.loopPages = { pages: new Map(), versions: [...this.versions], written: undefined };
+  }
+  /** The first turn ends. */
+  protected carryPages(): void {
+    const { f } = this;
+    const { pages, versions } = this.loopPages!;
+    const written = new Set(versions.flatMap((v, r) => (v === this.versions[r] ? [] : [r])));
+    this.loopPages!.written = written;
+    this.irreversible = true;
+    for (const { operand, delta } of pages.values()) {
+      const { rest } = this.splitAddress(operand, written);
+      // Written as a sum: behind a difference V8 does not see that the sum with an index is one LEA.
+      const page = f.get(delta);
+      f.setVariable(delta, x.add(x.add(rest, integerOf(page, 1)), x.binary('xor', page, integerOf(page, -1))));
+    }
+  }
+  protected closePages(): void {
+    this.loopPages = undefined;
+    this.irreversible = true;
+  }
+  /** At the begin of a turn that can be gone back to. @returns the general-purpose registers that it writes */
+  protected markPages(): ReadonlySet<number> {
+    this.hosts.clear();
+    this.irreversible = false;
+    return this.loopPages!.written!;
+  }
+  /** Goes to the first turn's code from the begin of the current turn: possible until something irreversible is done. */
+  protected abstract restart(): void;
+  /** The linear address of an operand in two parts: of the registers that are written and the displacement, and the rest. */
+  private splitAddress(m: MemRef, written: ReadonlySet<number>): { moving: Expr; rest: Expr } {
+    const cut = (e: Expr): Expr => (this.long ? e : x.wrap(e));
+    const parts: { is: boolean; e: Expr }[] = [];
+    if (m.index !== undefined) {
+      const index = cut(this.gpr(m.index));
+      parts.push({ is: written.has(m.index), e: x.binary('shl', index, integerOf(index, m.scale)) });
+    }
+    if (m.ripRelative) parts.push({ is: false, e: cut(this.page()) });
+    else if (m.base !== undefined) parts.push({ is: written.has(m.base), e: cut(this.gpr(m.base)) });
+    const segment = this.segmentBase(m.seg);
+    if (segment) parts.push({ is: false, e: cut(segment) });
+    const sum = (start: Expr, is: boolean): Expr =>
+      parts.filter((p) => p.is === is).reduce((all, p) => x.add(p.e, all), start);
+    const disp = cut(x.i64Const(this.displacement(m)));
+    return { moving: sum(disp, true), rest: sum(cut(x.i64Const(0n)), false) };
+  }
+  /** Host address of the operand by the page of an earlier turn; undefined where such pages are not kept. */
+  private loopHost(bytes: number, write: boolean): Expr | undefined {
+    const { f, loopPages } = this;
+    const { insn } = this.current;
+    const m = insn.mem!;
+    if (!loopPages || insn.row.bitOffset || this.asize !== (this.long ? 64 : 32)) return undefined;
+    const { pages, written } = loopPages;
+    const form = formOf(m, write);
+    const known = pages.get(form);
+    if (!written) return known || this.conditional ? undefined : this.keepPage(pages, form, m, bytes, write);
+    if (!known) return undefined;
+    const { moving, rest } = this.splitAddress(m, written);
+    const within = f.temporary(moving.type);
+    f.setVariable(within, x.add(f.get(known.delta), moving));
+    f.unlikely(x.compare('gt_u', f.get(within), integerOf(moving, 4096 - bytes)), () => {
+      if (!this.irreversible) {
+        this.restart();
+        return;
+      }
+      const at = f.let(x.add(moving, rest));
+      const page = this.pageTo(known, at, bytes, write);
+      f.setVariable(within, x.sub(at, page));
+      f.setVariable(known.delta, x.sub(rest, page));
+    });
+    return x.add(x.wrap(f.get(within)), f.get(known.host));
+  }
+  /** Sets the host address of a page by the TLB. @returns its linear address */
+  private pageTo({ host }: { host: number }, at: Expr, bytes: number, write: boolean): Expr {
+    const { f } = this;
+    const entry = this.tlbEntry(i64(at), bytes, write);
+    const page = f.let(x.and(at, integerOf(at, -4096)));
+    f.setVariable(host, x.add(x.wrap(page), x.load('i32', entry, TLB.ADDEND)));
+    return page;
+  }
+  /** An access of the first turn: its page is found by the TLB. Until the turn ends `delta` is its linear address. */
+  private keepPage(pages: Map<string, LoopPage>, form: string, operand: MemRef, bytes: number, write: boolean): Expr {
+    const { f } = this;
+    const va = this.operandAddress();
+    const at = this.long ? va : f.let(x.wrap(va));
+    const kept = { operand, delta: f.variable(at.type), host: f.variable('i32') };
+    const page = this.pageTo(kept, at, bytes, write);
+    f.setVariable(kept.delta, page);
+    pages.set(form, kept);
+    return x.add(x.wrap(x.sub(at, page)), f.get(kept.host));
+  }
   private checkAlignment(va: Expr, width: MemWidth): void {
-    if (!this.current.insn.row.aligned || width < 128) return;
     this.f.unlikely(x.wrap(x.and(va, x.i64Const(width / 8 - 1))), () => this.leave());
+  }
+  private operandHost(width: MemWidth, write: boolean): Expr {
+    const { row, mem } = this.current.insn;
+    if (row.aligned && width >= 128) this.checkAlignment(this.operandAddress(), width);
+    const kept = this.loopHost(width / 8, write);
+    return this.f.let(kept ?? this.host(this.operandAddress(), width / 8, write, accessKey(mem!)));
   }
   protected loadOperand(n: number): Expr {
     const width = this.width(n);
-    const va = this.operandAddress();
-    this.checkAlignment(va, width);
-    const host = this.f.let(this.host(va, width / 8, this.operand(n).write, accessKey(this.current.insn.mem!)));
+    const host = this.operandHost(width, this.operand(n).write);
     if (this.operand(n).write) this.rmwHost = host;
+    if (width === 64 && this.takesNumbers) return this.loadNumber(host);
     return this.f.let(x.load(width === 128 ? 'v128' : LOAD[width as Width], host, 0));
+  }
+  /** The bits of a binary64 number that will be calculated with, and its upper half to be looked at. */
+  private loadNumber(host: Expr): Expr {
+    const number = this.f.let(x.load('f64', host, 0));
+    const high = this.f.let(x.load('i32', host, 4));
+    return x.withHigh(x.inst('i64', [0xbd], number), high);
   }
   protected storeOperand(n: number, v: Expr): void {
     const width = this.width(n);
     const value = this.f.let(v.type === 'i32' ? i64(v) : v);
-    const va = this.operandAddress();
-    this.checkAlignment(va, width);
-    const host =
-      (this.operand(n).read ? this.rmwHost : undefined) ??
-      this.host(va, width / 8, true, accessKey(this.current.insn.mem!));
-    this.f.store(value.type === 'v128' ? 'v128' : STORE[width as Width], host, 0, value);
+    const host = (this.operand(n).read ? this.rmwHost : undefined) ?? this.operandHost(width, true);
+    this.irreversible = true;
+    if (width === 64 && isReinterpretation(value)) this.f.store('f64', host, 0, value.args[0]!);
+    else this.f.store(value.type === 'v128' ? 'v128' : STORE[width as Width], host, 0, value);
   }
   private implicit(seg: SegRef, offset: Expr): Expr {
     const number = seg === 'insn' ? (this.current.insn.mem?.seg ?? this.current.insn.seg) : SEG[seg];
@@ -308,11 +446,8 @@ export abstract class RegionMemory extends RegionRegisters {
   }
   store(w: Width, seg: SegRef, offset: Expr, v: Expr): void {
     const value = this.f.let(i64(v));
-    this.f.store(
-      STORE[w],
-      this.host(this.implicit(seg, offset), w / 8, true, seg === 'ss' ? STACK_KEY : undefined),
-      0,
-      value,
-    );
+    const host = this.host(this.implicit(seg, offset), w / 8, true, seg === 'ss' ? STACK_KEY : undefined);
+    this.irreversible = true;
+    this.f.store(STORE[w], host, 0, value);
   }
 }

@@ -12,7 +12,7 @@ import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
 import { HANDLER } from '../interp/backend.ts';
 import { gotoKnown } from '../interp/goto.ts';
-import { RegionOps } from './backend.ts';
+import { isOfNumbers, RegionOps } from './backend.ts';
 import {
   type Block,
   type Cfg,
@@ -23,8 +23,8 @@ import {
   returnSites,
   successors,
 } from './cfg.ts';
-import { common, lastComparison, pagesKept, TIGHT_BLOCKS } from './graph-facts.ts';
-import type { Comparison } from './lazy-flags.ts';
+import { common, hasTurns, isOwnLoop, lastComparison, pagesKept, TIGHT_BLOCKS, turnsTogether } from './graph-facts.ts';
+import type { Comparison, Knowledge } from './lazy-flags.ts';
 import { blocksNeedingFlags } from './liveness.ts';
 import { type Structure, structure } from './structure.ts';
 
@@ -53,6 +53,17 @@ export interface RegionLinks {
   pages(d: number): { readonly page: number; readonly drops: number };
 }
 
+/** A turn of a loop that is being written. */
+interface Turn {
+  /** Position of the block. */
+  readonly at: number;
+  /** Instructions to take off the budget at its begin, and how many of them are those of turns behind it. */
+  readonly spent: number;
+  readonly ahead: number;
+  /** Goes on with the next turn. */
+  again(): void;
+}
+
 export class RegionWriter {
   private readonly f: FunctionBuilder;
   private readonly ops: RegionOps;
@@ -69,6 +80,8 @@ export class RegionWriter {
   private readonly ownLoops: ReadonlySet<number>;
   /** Successors by key, where the entries do not matter. */
   private readonly following = new Map<number, readonly number[]>();
+  /** Those of them that are written as turns. */
+  private readonly turned: ReadonlySet<number>;
   private readonly needFlags: ReadonlySet<number>;
   private readonly labels = new Map<number, Label>();
   private readonly loops = new Map<number, Label>();
@@ -94,6 +107,7 @@ export class RegionWriter {
   private block!: Block;
   private done = 0;
   private node = 0;
+  private turn: Turn | undefined;
 
   constructor(m: ModuleBuilder, name: string, cfg: Cfg, links: RegionLinks) {
     this.f = m.define(name, HANDLER);
@@ -101,6 +115,7 @@ export class RegionWriter {
     this.links = links;
     this.sites = returnSites(cfg);
     this.ownLoops = new Set([...cfg.blocks.values()].filter(isOwnLoop).map((b) => b.at));
+    this.turned = new Set([...cfg.blocks.values()].filter(hasTurns).map((b) => b.at));
     this.s = this.chooseEntries();
     const { f } = this;
     const control = {
@@ -109,7 +124,7 @@ export class RegionWriter {
       jump: (rip: Expr): void => this.jump(rip),
       leaveBehindIf: (c: Expr): void => f.unlikely(c, () => this.leaveBehind()),
     };
-    this.ops = new RegionOps(this.f, control, pagesKept(cfg, this.s));
+    this.ops = new RegionOps(this.f, control, pagesKept(cfg, this.s, this.turned));
     this.needFlags = blocksNeedingFlags(cfg, this.sites, (from, to) => this.goesBack(from, to));
     this.compared = this.commonComparisons();
     this.budget = f.variable('i32');
@@ -152,7 +167,9 @@ export class RegionWriter {
   private targetsOf(key: number): readonly number[] {
     if (isWayIn(key)) return [Math.floor(key)];
     const to = key === RETURN_NODE ? this.sites : successors(this.cfg, this.cfg.blocks.get(key)!, this.sites);
-    return to.map((target) => this.wayTo(target, key));
+    const ways = to.map((target) => this.wayTo(target, key));
+    // A loop written as turns is left from several places.
+    return this.turned.has(key) ? [...ways, ...ways.filter((k) => k !== key)] : ways;
   }
   private wayTo(target: number, from?: number): number {
     return this.ownLoops.has(target) && from !== target ? target + WAY_IN : target;
@@ -220,21 +237,21 @@ export class RegionWriter {
   private segmentGuards(): Expr[] {
     if (this.firstInsn(this.cfg.entry)!.insn.mode.code === 64) return [];
     const cpu = this.f.param(0);
-    const all = [SEG.es, SEG.cs, SEG.ss, SEG.ds];
-    const bases = all.map((s) => x.load('i64', cpu, CPU.seg_base! + s * 8)).reduce((a, b) => x.or(a, b));
-    const limits = all.map((s) => x.load('i32', cpu, CPU.seg_limit! + s * 4)).reduce((a, b) => x.and(a, b));
-    const data = [SEG.es, SEG.ss, SEG.ds].map((s) => x.load('i32', cpu, CPU.seg_attr! + s * 4));
-    const writable = x.and(
-      data.reduce((a, b) => x.and(a, b)),
-      x.i32Const(ATTR.WRITABLE | ATTR.P),
-    );
-    const extended = [SEG.fs, SEG.gs].map((s) => x.load('i32', cpu, CPU.seg_limit! + s * 4));
-    const used = extended.filter((_, i) => this.usesSegment(SEG.fs + i)).reduce((a, b) => x.and(a, b), limits);
-    const flat = x.and(
-      x.and(x.eqz(bases), x.compare('eq', used, x.i32Const(-1))),
-      x.compare('eq', writable, x.i32Const(ATTR.WRITABLE | ATTR.P)),
-    );
-    return [x.eqz(flat)];
+    const bits = (op: number, ...of: Expr[]): Expr => x.inst('v128', [0xfd, op], ...of);
+    const [not, andNot, or] = [0x4d, 0x4f, 0x50];
+    // ES, CS, SS and DS follow each other: four limits and attributes are a vector, two bases are one.
+    const [bases, limits, attributes] = [CPU.seg_base!, CPU.seg_limit!, CPU.seg_attr!] as const;
+    const wanted = BigInt(ATTR.WRITABLE | ATTR.P);
+    const writable = x.v128Const([SEG.es, SEG.ss, SEG.ds].reduce((all, s) => all | (wanted << BigInt(s * 32)), 0n));
+    const wrong = [
+      x.load('v128', cpu, bases + SEG.es * 8),
+      x.load('v128', cpu, bases + SEG.ss * 8),
+      bits(not, x.load('v128', cpu, limits)),
+      bits(andNot, writable, x.load('v128', cpu, attributes)),
+    ].reduce((a, b) => bits(or, a, b));
+    const extended = [SEG.fs, SEG.gs].filter((s) => this.usesSegment(s));
+    const short = extended.map((s) => x.compare('ne', x.load('i32', cpu, limits + s * 4), x.i32Const(-1)));
+    return [short.reduce((a, b) => x.or(a, b), x.inst('i32', [0xfd, 0x53], wrong))];
   }
   private usesSegment(seg: number): boolean {
     for (const b of this.cfg.blocks.values()) {
@@ -247,7 +264,7 @@ export class RegionWriter {
   /** A node with all that it dominates; as a loop if a back edge comes to it. */
   private tree(n: number): void {
     const merges = this.s.children[n]!.filter((c) => this.s.isMerge[c]);
-    if (!this.s.isLoop[n]) {
+    if (!this.s.isLoop[n] || this.turned.has(this.s.order[n]!)) {
       if (this.s.isMerge[n]) this.takeCompared(n);
       this.within(n, merges);
       return;
@@ -291,6 +308,7 @@ export class RegionWriter {
     if (key === RETURN_NODE) this.returnCode();
     else if (key === ENTRY_NODE) this.entryCode();
     else if (isWayIn(key)) this.goToNode(Math.floor(key));
+    else if (this.turned.has(key)) this.turns(this.cfg.blocks.get(key)!);
     else this.blockCode(this.cfg.blocks.get(key)!);
   }
   /** The record that the interpreter came by tells the entry. */
@@ -309,6 +327,11 @@ export class RegionWriter {
   }
   /** Goes from the current node to a position: inside the region if it is a block there. */
   private goTo(target: number): void {
+    if (this.turn?.at === target) {
+      this.turn.again();
+      return;
+    }
+    if (this.turn) this.giveBack(this.turn.ahead);
     this.enterPage(target);
     this.goToNode(this.wayTo(target, this.s.order[this.node]));
   }
@@ -417,10 +440,11 @@ export class RegionWriter {
 
   // --- blocks ----------------------------------------------------------------------------------------------
   private blockCode(b: Block): void {
-    const { f, ops } = this;
+    const { ops } = this;
     this.block = b;
-    ops.inTightLoop = this.s.loopSizes()[this.node]! <= TIGHT_BLOCKS;
-    if (b.insns.length > 0) f.setVariable(this.budget, x.sub(f.get(this.budget), x.i32Const(b.insns.length)));
+    ops.inTightLoop = this.s.loopSizes()[this.node]! <= TIGHT_BLOCKS && !this.turned.has(b.at);
+    ops.inNumbers = isOfNumbers(b.insns);
+    this.giveBack(-(this.turn?.spent ?? b.insns.length));
     for (let n = 0; n < b.insns.length; n++) {
       this.block = b;
       this.done = n;
@@ -436,6 +460,61 @@ export class RegionWriter {
     }
     this.done = b.insns.length;
     this.blockEnd(b);
+  }
+  /** Adds to the instructions that are left. */
+  private giveBack(count: number): void {
+    const { f } = this;
+    if (count !== 0) f.setVariable(this.budget, x.add(f.get(this.budget), x.i32Const(count)));
+  }
+  /**
+   * A block that is a loop by itself: its first turn, which finds out what all others begin with, and several that follow
+   * each other in a loop. Only there the budget is looked at, and what is carried is where it is expected. A turn that
+   * finds an access on another page, or a number that takes a helper, goes back to its begin and is the first again: so
+   * the inner loop is without calls.
+   */
+  private turns(b: Block): void {
+    const { f, ops, node } = this;
+    const [length, count] = [b.insns.length, turnsTogether(b)];
+    const comparison = lastComparison(b);
+    const settled = !comparison && this.needFlags.has(b.at);
+    f.loop((first) => {
+      ops.forget();
+      this.takeCompared(node);
+      ops.beginTurns();
+      this.turnCode(b, length, 0);
+      const carried = ops.endFirstTurn(settled);
+      f.loop((label) => {
+        ops.takeCarried(carried, comparison);
+        for (let left = count - 1; left >= 0; left--) {
+          ops.beginTurn(() => {
+            this.giveBack((left + 1) * length);
+            this.settleFor(b.at);
+            f.br(first);
+          });
+          this.turnCode(b, left === count - 1 ? count * length : 0, left * length);
+        }
+        f.unlikely(x.compare('lt_s', f.get(this.budget), x.i32Const(0)), () => this.leaveBefore(b.insns[0]!, 0));
+        ops.endTurn(carried, settled);
+        f.br(label);
+      });
+    });
+    f.unreachable();
+    ops.endTurns();
+  }
+  /** One turn, behind which the next one follows. */
+  private turnCode(b: Block, spent: number, ahead: number): void {
+    const { f, ops } = this;
+    let behind: Knowledge | undefined;
+    f.block((next) => {
+      const again = (): void => {
+        behind = ops.knowledge;
+        f.br(next);
+      };
+      this.turn = { at: b.at, spent, ahead, again };
+      this.blockCode(b);
+    });
+    this.turn = undefined;
+    ops.knowledge = behind!;
   }
   private blockEnd(b: Block): void {
     switch (b.end.kind) {
@@ -498,7 +577,7 @@ export class RegionWriter {
 
   // --- leaving ---------------------------------------------------------------------------------------------
   private leaveAt(i: RegionInsn): void {
-    this.leaveBefore(i, this.block.insns.length - this.done);
+    this.leaveBefore(i, this.block.insns.length - this.done + (this.turn?.ahead ?? 0));
   }
   /** Lets the interpreter go on at an instruction; `unspent` instructions of the block were not carried out. */
   private leaveBefore(i: RegionInsn, unspent: number): void {
@@ -544,4 +623,3 @@ const MAX_ENTRIES = 12;
 
 const WAY_IN = 0.5;
 const isWayIn = (key: number): boolean => !Number.isInteger(key);
-const isOwnLoop = ({ at, end }: Block): boolean => end.kind === 'branch' && (end.target === at || end.next === at);

@@ -36,6 +36,26 @@ export interface RegisterKnowledge {
 }
 
 const NO_LANES: ReadonlyMap<number, Lane0> = new Map();
+/** Lane 0 of an XMM register as a loop carries it from one turn to the next: in a variable of its own. */
+interface CarriedLane {
+  readonly width: number;
+  readonly rest: Lane0['rest'];
+  readonly plain: boolean;
+  readonly variable: number;
+  /** The variable holds a number: the type of its bits. */
+  readonly bitsOf: 'i64' | 'i32' | undefined;
+}
+/** What is known of the registers at the begin of each turn of a loop but its first. */
+export interface CarriedRegisters {
+  readonly bits: readonly number[];
+  readonly lanes: ReadonlyMap<number, CarriedLane>;
+}
+/** i64.reinterpret_f64 and i32.reinterpret_f32. */
+export const isReinterpretation = (e: Expr): boolean => e.code[0] === 0xbd || e.code[0] === 0xbc;
+const numberOf = (bits: Expr, type: 'i64' | 'i32'): Expr => {
+  if (isReinterpretation(bits)) return bits.args[0]!;
+  return type === 'i64' ? x.inst('f64', [0xbf], i64(bits)) : x.inst('f32', [0xbe], x.wrap(bits));
+};
 
 export abstract class RegionRegisters extends VectorWasm {
   long = false;
@@ -49,6 +69,11 @@ export abstract class RegionRegisters extends VectorWasm {
   private readonly xmms: (number | undefined)[] = new Array(16).fill(undefined);
   private readonly gprWritten = new Set<number>();
   private readonly xmmWritten = new Set<number>();
+  /** XMM registers that the loop being written sets. */
+  private readonly xmmOfLoop = new Set<number>();
+  /** Values at the begin of a turn, by local, as long as it can be gone back to. */
+  private turnStart: { readonly local: number; readonly value: Expr }[] = [];
+  private turnLanes: ReadonlyMap<number, Lane0> = new Map();
   private pageBase: number | undefined;
   private readonly pageOrigin = newOrigin();
 
@@ -70,6 +95,65 @@ export abstract class RegionRegisters extends VectorWasm {
     this.known.fill(NOTHING);
     this.lanes.clear();
   }
+  /** Before the first turn of a loop. */
+  protected openRegisters(): void {
+    this.xmmOfLoop.clear();
+  }
+  /** At the begin of another turn: what it may write is kept, so that it can be gone back to. */
+  protected markRegisters(written: ReadonlySet<number>): void {
+    const kept = (local: number, value: Expr): void => {
+      this.turnStart.push({ local, value });
+    };
+    this.turnStart = [];
+    for (const r of written) kept(this.gprVar(r), this.gpr(r));
+    for (const r of this.xmmOfLoop) kept(this.xmmVar(r), this.f.let(this.f.get(this.xmmVar(r))));
+    this.turnLanes = new Map(this.lanes);
+  }
+  /** Goes back to the values at the begin of the turn. */
+  protected restoreRegisters(): void {
+    for (const { local, value } of this.turnStart) this.f.setVariable(local, value);
+    this.known.fill(NOTHING);
+    this.lanes = new Map(this.turnLanes);
+  }
+  protected closeRegisters(): void {
+    this.turnStart = [];
+    this.turnLanes = new Map();
+  }
+  /** Behind the first turn of a loop: what the next ones begin with. */
+  protected carryRegisters(): CarriedRegisters {
+    const lanes = new Map<number, CarriedLane>();
+    for (const [r, { width, value, rest }] of this.lanes) {
+      const isNumber = isReinterpretation(value);
+      const variable = this.f.variable(isNumber ? value.args[0]!.type : value.type);
+      const bitsOf = isNumber ? (value.type as 'i64' | 'i32') : undefined;
+      lanes.set(r, { width, rest, plain: value.plain, variable, bitsOf });
+    }
+    const carried = { bits: this.known.map((k) => k.bits), lanes };
+    this.putCarriedRegisters(carried);
+    return carried;
+  }
+  /** At the end of a turn: puts what the next one begins with into its place. */
+  protected putCarriedRegisters(c: CarriedRegisters): void {
+    const { f } = this;
+    // The vector of a register whose lane is carried stays as it is in all turns.
+    const values = [...c.lanes].map(([r, carried]) => {
+      const value = this.lanes.get(r)?.value ?? super.lane(carried.width as Width, f.get(this.xmmVar(r)), 0);
+      const held = carried.bitsOf ? numberOf(value, carried.bitsOf) : value;
+      const copy = f.temporary(held.type);
+      f.setVariable(copy, held);
+      return [carried.variable, x.localGet(copy, held.type)] as const;
+    });
+    for (const [variable, value] of values) f.setVariable(variable, value);
+  }
+  protected takeCarriedRegisters(c: CarriedRegisters): void {
+    this.known = c.bits.map((bits) => ({ bits, value: undefined, low8: undefined }));
+    this.lanes.clear();
+    for (const [r, { width, rest, plain, variable, bitsOf }] of c.lanes) {
+      const held = this.f.get(variable);
+      const bits = bitsOf ? x.inst(bitsOf, [bitsOf === 'i64' ? 0xbd : 0xbc], x.asNumberBits(held, false)) : held;
+      this.lanes.set(r, { width, rest, value: x.asNumberBits(bits, plain) });
+    }
+  }
   /** Keeps the temporaries that what is known refers to. */
   protected keepKnown(): void {
     const { f } = this;
@@ -77,7 +161,13 @@ export abstract class RegionRegisters extends VectorWasm {
       if (k.value) f.keep(k.value);
       if (k.low8) f.keep(k.low8);
     }
-    for (const lane of this.lanes.values()) f.keep(lane.value);
+    for (const { value } of this.turnStart) f.keep(value);
+    for (const lanes of [this.lanes, this.turnLanes]) {
+      for (const { value } of lanes.values()) {
+        f.keep(value);
+        if (value.high) f.keep(value.high);
+      }
+    }
   }
   /** Loads what the region uses; emitted last, put first. */
   prologue(): void {
@@ -169,6 +259,7 @@ export abstract class RegionRegisters extends VectorWasm {
   }
   setXmm(r: number, v: Expr): void {
     const { lane0 } = v;
+    this.xmmOfLoop.add(r);
     const old = this.lanes.get(r);
     if (lane0 && lane0.width > 0 && (lane0.rest === 'zero' || lane0.rest === r)) {
       if (lane0.rest === r && old && old.width > lane0.width) this.settleLane(r, old);

@@ -40,6 +40,11 @@ export interface FloatState {
   readonly quiet: number;
   /** Goes somewhere else if the condition holds, as the helper left an unmasked exception or a denormal result. */
   readonly leaveIf?: (condition: Expr) => void;
+  /**
+   * Goes somewhere else, where the operation is carried out again, instead of calling the helper. `limits`: see
+   * ordinaryLimit.
+   */
+  readonly retreat?: { readonly go: () => void; readonly limit: (bits: 64 | 32) => Expr };
   /** Variable that is non-zero if the last operation left an unmasked exception; where there is no `leaveIf`. */
   readonly fault?: number;
 }
@@ -53,6 +58,16 @@ export function inlineFloat(f: FunctionBuilder, cpu: Expr, name: string, args: r
   const floats = args.map((a) => f.let(toFloat(bits, a)));
   const inputs = args.map((a) => f.let(a));
   const r = f.let(x.inst(type, [code], ...floats));
+  if (s.retreat) {
+    const { go, limit } = s.retreat;
+    // A product or quotient that is ordinary is not one of zeros.
+    const isProduct = code - FLOAT[bits].add >= MUL;
+    for (const a of inputs) {
+      if (!a.plain) f.unlikely(isProduct ? isTiny(bits, a) : isDenormal(bits, a), go);
+    }
+    f.unlikely(x.compare('ge_u', aboveOrdinary(bits, toBits(bits, r)), limit(bits)), go);
+    return x.asNumberBits(toBits(bits, r), true);
+  }
   const result = f.temporary(type);
   f.block((done) => {
     f.block((slow) => {
@@ -86,6 +101,24 @@ const isNormal = (bits: 64 | 32, b: Expr): Expr => {
   const above = x.sub(magnitude(bits, b), integer(bits, minimum + 1n));
   return x.compare('lt_u', above, integer(bits, infinity - minimum - 1n));
 };
+
+/** Zero or denormal. */
+const isTiny = (bits: 64 | 32, b: Expr): Expr =>
+  x.eqz(x.and(bits === 64 ? highOf(b) : b, x.i32Const(bits === 64 ? 0x7ff0_0000 : 0x7f80_0000)));
+const highOf = (b: Expr): Expr => b.high ?? x.wrap(x.binary('shr_u', b, x.i64Const(32n)));
+/**
+ * An i32 below ordinaryLimit if the exponent is neither one of the two lowest, to which a tiny result may have been rounded,
+ * nor that of infinity and NaN: the upper 32 bits without the sign, one place up, above the smallest that is ordinary.
+ */
+const aboveOrdinary = (bits: 64 | 32, b: Expr): Expr =>
+  x.sub(x.binary('shl', bits === 64 ? highOf(b) : b, x.i32Const(1)), x.i32Const(ORDINARY[bits].first));
+const ORDINARY = {
+  64: { first: 2 << 21, end: 0x7ff << 21 },
+  32: { first: 2 << 24, end: 0xff << 24 },
+} as const;
+/** What results have to be below; none is where inexact results change something (`quiet` is 0). */
+export const ordinaryLimit = (bits: 64 | 32, quiet: Expr): Expr =>
+  x.binary('mul', quiet, x.i32Const(ORDINARY[bits].end - ORDINARY[bits].first));
 
 /** Opcodes by width: add, subtract, multiply, negate, compare for equality. */
 const FLOAT = {

@@ -27,7 +27,7 @@ export function recordAt(address: Expr): RecordFields {
   return { address, load, place, value: (cpu, offset) => x.load('i64', place(cpu, offset).at, 0) };
 }
 
-const READ: Readonly<Record<Exclude<x.LoadOp, 'v128'>, (view: DataView, at: number) => Expr>> = {
+const READ: Readonly<Record<Exclude<x.LoadOp, 'v128' | 'f64'>, (view: DataView, at: number) => Expr>> = {
   i32: (v, at) => x.i32Const(v.getInt32(at, true)),
   i64: (v, at) => x.i64Const(v.getBigInt64(at, true)),
   i32_8u: (v, at) => x.i32Const(v.getUint8(at)),
@@ -43,7 +43,7 @@ export function knownRecord(address: number, content: DataView): RecordFields {
   const place = (cpu: Expr, offset: number): Place => ({ at: cpu, offset: content.getUint16(offset, true) });
   return {
     address: x.i32Const(address),
-    load: (op, offset) => READ[op as Exclude<x.LoadOp, 'v128'>](content, offset),
+    load: (op, offset) => READ[op as Exclude<x.LoadOp, 'v128' | 'f64'>](content, offset),
     place,
     value: (cpu, offset) => {
       const field = place(cpu, offset).offset;
