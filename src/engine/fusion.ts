@@ -1,31 +1,28 @@
 /** Which pairs of instructions one handler carries out (interp/fused.ts): looked up when the second is decoded. */
 import { FIRST_REGION } from './interp/special.ts';
 
-/** As it is in build/interpreter.json. */
-export interface FusionIndex {
-  /** Alternating: a comparison's place (fusionPlace), and the place in the table of its handler for condition 0. */
-  readonly bases: readonly number[];
-  /** Alternating: the place in the table of a conditional branch's handler, and its condition. */
-  readonly conditions: readonly number[];
-}
+/** As it is in build/interpreter.json: places in the table of two handlers and of the one for both, one triple behind the other. */
+export type FusionIndex = readonly number[];
 
-/** Number of a comparison's handler in code of a mode (by its place in ENVS), as modes may share handlers. */
-export const fusionPlace = (handler: number, env: number): number => env * FIRST_REGION + handler;
+const keyOf = (first: number, second: number): number => first * FIRST_REGION + second;
 
 export class Fusion {
-  private readonly bases = new Uint16Array(3 * FIRST_REGION);
-  /** Condition + 1, or 0. */
-  private readonly conditions = new Uint8Array(FIRST_REGION);
+  private readonly handlers = new Map<number, number>();
+  /** Handlers that are first, and second, of some pair: most instructions are not asked for. */
+  private readonly isFirst = new Uint8Array(FIRST_REGION);
+  private readonly isSecond = new Uint8Array(FIRST_REGION);
 
-  constructor({ bases, conditions }: FusionIndex) {
-    for (let i = 0; i < bases.length; i += 2) this.bases[bases[i]!] = bases[i + 1]!;
-    for (let i = 0; i < conditions.length; i += 2) this.conditions[conditions[i]!] = conditions[i + 1]! + 1;
+  constructor(index: FusionIndex) {
+    for (let i = 0; i < index.length; i += 3) {
+      const [first, second] = [index[i]!, index[i + 1]!];
+      this.isFirst[first] = 1;
+      this.isSecond[second] = 1;
+      this.handlers.set(keyOf(first, second), index[i + 2]!);
+    }
   }
   /** The handler of an instruction with handler `first` in front of one with handler `second`; 0 if there is none. */
-  handlerOf(first: number, second: number, env: number): number {
-    const condition = this.conditions[second]!;
-    if (condition === 0) return 0;
-    const base = this.bases[fusionPlace(first, env)]!;
-    return base === 0 ? 0 : base + condition - 1;
+  handlerOf(first: number, second: number): number {
+    if (!this.isFirst[first] || !this.isSecond[second]) return 0;
+    return this.handlers.get(keyOf(first, second)) ?? 0;
   }
 }

@@ -241,7 +241,7 @@ export class RecordWriter {
   /** Gives the instruction written last the handler that carries out the next one, too, if there is one. */
   private fuse(next: number): void {
     const at = this.end - REC.SIZE + REC.HANDLER;
-    const fused = this.fusion.handlerOf(this.view.getUint32(at, true), next, this.env);
+    const fused = this.fusion.handlerOf(this.view.getUint32(at, true), next);
     if (fused !== 0) this.view.setUint32(at, fused, true);
   }
 

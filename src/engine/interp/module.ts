@@ -12,12 +12,12 @@ import { FLAG_BIT, FLAGS, type Flag } from '../../isa/ops.ts';
 import type { Row } from '../../isa/row.ts';
 import * as x from '../../wasm/expr.ts';
 import { type FuncType, type FunctionBuilder, ModuleBuilder } from '../../wasm/module.ts';
-import { type FusionIndex, fusionPlace } from '../fusion.ts';
-import { ENVS, isConditionalBranch, type Shape, shapeKey, shapesOf } from '../shape.ts';
+import type { FusionIndex } from '../fusion.ts';
+import { isConditionalBranch, type Shape, shapeKey, shapesOf } from '../shape.ts';
 import { defineAgen } from './agen.ts';
 import { defineArithmetic } from './arithmetic.ts';
 import { countEntry, HANDLER, HandlerOps } from './backend.ts';
-import { branchShapes, conditionOf, FUSED_ENVS, isFusible, writeFused } from './fused.ts';
+import { fusedPairs, writeFused } from './fused.ts';
 import { codePageEntry, itlbEntry, itlbTag, withRecordAt } from './goto.ts';
 import { PureWasm } from './pure.ts';
 import { recordAt } from './record.ts';
@@ -388,33 +388,24 @@ function defineRepeat(f: FunctionBuilder, s: HandlerOps, shape: Shape): void {
 const nameOf = ({ row, rowId, w, env, ea, asize, rep }: Shape): string =>
   `${row.name}_${rowId}_${w}_${env}_${ea}_${asize}_${rep}`;
 
-/** Adds the handlers of comparisons with branches behind them to `names`, CONDITIONS for each handler of a comparison. */
+/** Adds the handlers of pairs of instructions to `names`. */
 function defineFused(
   m: ModuleBuilder,
-  rows: readonly Row[],
   shapes: readonly Shape[],
   handlers: ReadonlyMap<number, number>,
   names: string[],
 ): FusionIndex {
-  const bases: number[] = [];
-  const known = new Set<number>();
-  const branches = new Map(FUSED_ENVS.map((env) => [env, branchShapes(rows, env)]));
-  for (const shape of shapes) {
-    const place = fusionPlace(handlers.get(shapeKey(shape))!, ENVS.indexOf(shape.env));
-    if (!isFusible(shape) || known.has(place)) continue;
-    known.add(place);
-    bases.push(place, FIRST_HANDLER + names.length);
-    for (const branch of branches.get(shape.env)!) {
-      const f = m.define(`${nameOf(shape)}+${branch.row.name}`, HANDLER);
-      goOn(f, writeFused(f, shape, branch));
-      names.push(f.name);
-    }
-  }
-  const conditions = shapes.flatMap((shape) => {
-    const cc = conditionOf(shape);
-    return cc === undefined ? [] : [handlers.get(shapeKey(shape))!, cc];
+  const placeOf = (shape: Shape): number => handlers.get(shapeKey(shape))!;
+  const once = (list: Shape[]): Shape[] => [...new Map(list.map((shape) => [placeOf(shape), shape])).values()];
+  const known = new Set<string>();
+  return fusedPairs(shapes, once).flatMap(([first, second]) => {
+    const [p, q] = [placeOf(first), placeOf(second)];
+    if (known.has(`${p} ${q}`)) return [];
+    known.add(`${p} ${q}`);
+    const f = m.define(`${nameOf(first)}+${nameOf(second)}`, HANDLER);
+    goOn(f, writeFused(f, first, second));
+    return [p, q, FIRST_HANDLER + names.push(f.name) - 1];
   });
-  return { bases, conditions };
 }
 
 /** Builds the interpreter for all rows. `maximumPages` and `shared` describe the memory it will be given. */
@@ -449,7 +440,7 @@ export function buildInterpreter(
     byBody.set(body, index);
     handlers.set(shapeKey(shape), index);
   }
-  const fusion = defineFused(m, rows, shapes, handlers, names);
+  const fusion = defineFused(m, shapes, handlers, names);
   for (const [name, index] of Object.entries(SPECIAL)) m.element(x.i32Const(index), [name]);
   m.element(x.i32Const(FIRST_HANDLER), names);
   const table = { type: HANDLER, size: TABLE_SIZE, filledWith: EMPTY };
