@@ -12,6 +12,8 @@ import type { PackablePlan } from './job.ts';
 const MAX_PAGES = 16;
 /** A function of more instructions that has a region is called there; smaller ones become part of each caller's. */
 const INLINED_INSNS = 16;
+/** What is jumped to and has a region of more instructions is left to that; smaller ones are inner loops as a rule. */
+const REPEATED_INSNS = 10;
 
 /** A place that is to be the entry of a region. */
 export interface Entry {
@@ -100,7 +102,7 @@ export class Planner {
       isApart: (at, isCalled) => {
         const page = pages(pageOf(at));
         const rec = page === undefined ? 0 : this.u32(page.page + CODE_PAGE.ENTRY + (at & 0xfff) * 4);
-        return (this.o.sizeOf(rec) ?? 0) > (isCalled ? INLINED_INSNS : 0);
+        return (this.o.sizeOf(rec) ?? 0) > (isCalled ? INLINED_INSNS : REPEATED_INSNS);
       },
       canTranslate,
     };
