@@ -10,7 +10,8 @@ import { INTERPRETER_FUNCTIONS } from '../interp/module.ts';
 import { TABLE_SIZE } from '../interp/special.ts';
 import { RegionOps } from './backend.ts';
 import { type Cfg, isTranslatable } from './cfg.ts';
-import { type RegionExit, RegionWriter } from './region.ts';
+import { type RegionExit, RegionWriter, type WrittenRegion } from './region.ts';
+import { UnevenTurns } from './registers.ts';
 
 /** What a region is made of. */
 export interface RegionPlan {
@@ -57,13 +58,17 @@ export function writeModule(plans: readonly RegionPlan[]): WrittenModule {
   const regions = plans.map(({ name, cfg, pages }, i) => {
     const exitTable = m.importConstant(LINK, `exits${i}`);
     const before = m.functionNames.length;
-    try {
-      return new RegionWriter(m, name, cfg, { exitTable, pages }).write();
-    } catch (e) {
-      error ??= e;
-      if (m.functionNames.length > before) m.dropLast();
-      return undefined;
-    }
+    const attempt = (inTurns: boolean): WrittenRegion | undefined => {
+      try {
+        return new RegionWriter(m, name, cfg, { exitTable, pages, inTurns }).write();
+      } catch (e) {
+        if (m.functionNames.length > before) m.dropLast();
+        if (inTurns && e instanceof UnevenTurns) return attempt(false);
+        error ??= e;
+        return undefined;
+      }
+    };
+    return attempt(true);
   });
   const exits = regions.map((r) => r && packExits(r.exits));
   const entries = regions.map((r) => Int32Array.from(r?.entries ?? []));

@@ -49,6 +49,8 @@ export interface WrittenRegion {
 export interface RegionLinks {
   /** Address at which the exits will be in memory. */
   readonly exitTable: Expr;
+  /** Loops of one block are written as turns where they can be. */
+  readonly inTurns: boolean;
   /** The code page of a page of the region, and how often that had been dropped. */
   pages(d: number): { readonly page: number; readonly drops: number };
 }
@@ -115,7 +117,8 @@ export class RegionWriter {
     this.links = links;
     this.sites = returnSites(cfg);
     this.ownLoops = new Set([...cfg.blocks.values()].filter(isOwnLoop).map((b) => b.at));
-    this.turned = new Set([...cfg.blocks.values()].filter(hasTurns).map((b) => b.at));
+    const loops = links.inTurns ? [...cfg.blocks.values()].filter(hasTurns) : [];
+    this.turned = new Set(loops.map((b) => b.at));
     this.s = this.chooseEntries();
     const { f } = this;
     const control = {

@@ -57,6 +57,9 @@ const numberOf = (bits: Expr, type: 'i64' | 'i32'): Expr => {
   return type === 'i64' ? x.inst('f64', [0xbf], i64(bits)) : x.inst('f32', [0xbe], x.wrap(bits));
 };
 
+/** The turns of a loop do not all end with the same lanes known apart: it cannot be written as turns. */
+export class UnevenTurns extends Error {}
+
 export abstract class RegionRegisters extends VectorWasm {
   long = false;
   protected readonly cpu: Expr;
@@ -135,15 +138,27 @@ export abstract class RegionRegisters extends VectorWasm {
   /** At the end of a turn: puts what the next one begins with into its place. */
   protected putCarriedRegisters(c: CarriedRegisters): void {
     const { f } = this;
+    this.checkCarried(c);
     // The vector of a register whose lane is carried stays as it is in all turns.
     const values = [...c.lanes].map(([r, carried]) => {
       const value = this.lanes.get(r)?.value ?? super.lane(carried.width as Width, f.get(this.xmmVar(r)), 0);
-      const held = carried.bitsOf ? numberOf(value, carried.bitsOf) : value;
+      const bits = f.get(carried.variable).type === 'i64' ? i64(value) : x.wrap(value);
+      const held = carried.bitsOf ? numberOf(value, carried.bitsOf) : bits;
       const copy = f.temporary(held.type);
       f.setVariable(copy, held);
       return [carried.variable, x.localGet(copy, held.type)] as const;
     });
     for (const [variable, value] of values) f.setVariable(variable, value);
+  }
+  /** @throws UnevenTurns when the lanes that are known apart now are not those that are carried */
+  private checkCarried(c: CarriedRegisters): void {
+    for (const [r, lane] of this.lanes) {
+      const carried = c.lanes.get(r);
+      if (carried?.width !== lane.width || carried.rest !== lane.rest) throw new UnevenTurns(`lane 0 of XMM${r}`);
+    }
+    for (const [r, { rest }] of c.lanes) {
+      if (rest === 'zero' && !this.lanes.has(r)) throw new UnevenTurns(`the rest of XMM${r}`);
+    }
   }
   protected takeCarriedRegisters(c: CarriedRegisters): void {
     this.known = c.bits.map((bits) => ({ bits, value: undefined, low8: undefined }));
