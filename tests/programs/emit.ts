@@ -2,6 +2,7 @@
 // program's segments, labels.
 import type { Random } from '../isa/random.ts';
 import { type Assembler, CodeFull, Label } from './assembler.ts';
+import type { Environment } from './environment.ts';
 import type { Places } from './places.ts';
 import { PAGE } from './places.ts';
 
@@ -26,6 +27,9 @@ export interface Surroundings {
   readonly safeStack: boolean;
   /** Bases of FS and GS. */
   readonly extraBases: readonly [number, number];
+  readonly environment: Environment;
+  /** Linear address of the entry of the large page, where there is one. */
+  readonly largeEntry: number;
   /** Linear address of the table entry that maps a page, for a program that may write it. */
   readonly entryOf: (page: number) => number;
 }
@@ -87,6 +91,12 @@ export class Emit {
   cell(): number {
     const n = this.cellsUsed++ % CELL_COUNT;
     return this.o.places.cells + n * 8;
+  }
+
+  /** Two cells that follow each other, 16 bytes. */
+  cellPair(): readonly [number, number] {
+    if (this.cellsUsed % CELL_COUNT === CELL_COUNT - 1) this.cellsUsed++;
+    return [this.cell(), this.cell()];
   }
 
   // --- bytes -------------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@
 import type { Random } from '../isa/random.ts';
 import { AT, EVENT_PORT } from './kernel.ts';
 import type { Machine } from './machine.ts';
-import { NX, P, RW } from './paging.ts';
-import { ALIAS, PAGE } from './places.ts';
+import { NX, P, RW, US } from './paging.ts';
+import { ALIAS, LARGE, LARGE_CODE, PAGE } from './places.ts';
 
 /** Vectors of the services. */
 export const SERVICE = 0x80;
@@ -15,6 +15,7 @@ const TRAPS = new Set([2, 3, 4]);
 const PF = 14;
 const TF = 0x100n;
 const RF = 0x10000n;
+const AC = 0x40000n;
 const NO_FLUSH = 1n << 63n;
 
 /** Times that a program is run from its beginning to its end. */
@@ -95,13 +96,25 @@ export class Events {
   /** The page at `linear` as it was mapped at first, but present and, mostly, writable; false when there is none. */
   private repair(linear: bigint): boolean {
     const { m } = this;
+    if (m.isLarge(linear)) {
+      m.current.map(LARGE, 0, m.largeBits);
+      this.ask(linear, 0n);
+      return true;
+    }
     const at = Number(linear & ~0xfffn);
     const page = m.program.places.pages.find((p) => p.at === at || p.at + ALIAS === at);
     if (!page) return false;
-    const bits = m.bitsOf(page) | P | (this.random.once(4) ? 0n : RW);
+    let bits = m.bitsOf(page, at) | P | (this.random.once(4) ? 0n : RW);
+    if (m.program.environment.userPages && bits & US) bits = this.admit(bits);
     m.current.map(at, this.frameNow(at, page.at), bits);
     this.ask(BigInt(at), 0n);
     return true;
+  }
+  /** A program of level 0 may go on with a user page, which is its own from now on, or EFLAGS.AC is set. */
+  private admit(bits: bigint): bigint {
+    if (this.random.once(2)) return bits & ~US;
+    this.setSlot(SLOT.FLAGS, this.slot(SLOT.FLAGS) | AC);
+    return bits;
   }
   /** The frame that a page has at present in the current address space, also while it is not present. */
   private frameNow(at: number, page: number): number {
@@ -119,11 +132,13 @@ export class Events {
     const { code } = program.places;
     const base = BigInt(program.selectors.code === Number(this.slot(SLOT.CS)) ? program.codeBase : 0);
     const linear = BigInt.asUintN(64, this.slot(SLOT.IP) + base);
-    const alias = linear >= BigInt(code[0]!.at + ALIAS) && linear < BigInt(code.at(-1)!.at + ALIAS + PAGE) ? ALIAS : 0;
-    const inside = linear >= BigInt(code[0]!.at + alias) && linear < BigInt(code.at(-1)!.at + alias + PAGE);
-    const found = program.resumes.find((at) => BigInt(at + alias) > linear);
-    const next = inside ? (found ?? program.end) : random.pick([program.end, ...program.resumes]);
-    this.setSlot(SLOT.IP, BigInt(next + alias) - base);
+    const isCode = (at: bigint): boolean => at >= BigInt(code[0]!.at) && at < BigInt(code.at(-1)!.at + PAGE);
+    // The same code is mapped elsewhere too.
+    const alias = [BigInt(ALIAS), BigInt(LARGE_CODE)].find((x) => isCode(linear ^ x)) ?? 0n;
+    const here = linear ^ alias;
+    const found = program.resumes.find((at) => BigInt(at) > here);
+    const next = isCode(here) ? (found ?? program.end) : random.pick([program.end, ...program.resumes]);
+    this.setSlot(SLOT.IP, (BigInt(next) ^ alias) - base);
     this.straightenStack();
   }
   private straightenStack(): void {
@@ -153,21 +168,38 @@ export class Events {
     if (kind < 2) {
       const other = m.current === m.roots[0] ? 1 : 0;
       // An address space that was changed while another was current has no stale entries: each has its own tables.
-      this.ask(0n, m.cr3Of(random.once(5) ? 1 - other : other) | (m.program.pcid && random.once(2) ? NO_FLUSH : 0n));
+      this.ask(
+        0n,
+        m.cr3Of(random.once(5) ? 1 - other : other) | (m.program.environment.pcid && random.once(2) ? NO_FLUSH : 0n),
+      );
+      return;
+    }
+    if (m.program.environment.large && random.once(3)) {
+      this.changeLarge();
       return;
     }
     const page = random.pick(pages);
     const at = page.at + (random.once(4) ? ALIAS : 0);
     if (kind === 2 && page.use === 'code') {
       // Another frame with the same instructions but other constants.
-      m.current.map(at, random.pick(m.frameOf.get(page.at)!), m.bitsOf(page) | P);
+      m.current.map(at, random.pick(m.frameOf.get(page.at)!), m.bitsOf(page, at) | P);
     } else if (page.use !== 'stack' || m.program.cpl === 3) this.changeRights(at, kind);
     this.ask(BigInt(at), 0n);
   }
   private changeRights(at: number, kind: number): void {
     const { m } = this;
     const entry = m.current.entry(BigInt(at));
-    const bit = kind < 5 ? P : kind < 7 || m.program.mode === 'legacy' ? RW : NX;
+    const { paging, smep, smap } = m.program.environment;
+    const last = smep || smap ? US : paging === 'two-level' ? RW : NX;
+    const bit = kind < 5 ? P : kind < 7 ? RW : last;
     m.current.setEntry(BigInt(at), entry ^ bit);
+  }
+  /** The large page loses or gets a right, and some single page inside it is invalidated. */
+  private changeLarge(): void {
+    const { m, random } = this;
+    const paging = m.program.environment.paging;
+    const bit = random.pick(paging === 'two-level' ? [P, RW] : [P, RW, NX]);
+    m.current.setEntry(BigInt(LARGE), m.current.entry(BigInt(LARGE)) ^ bit);
+    this.ask(BigInt(LARGE + random.below(1 << 20)), 0n);
   }
 }

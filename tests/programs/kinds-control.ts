@@ -2,7 +2,7 @@
 
 import { Label } from './assembler.ts';
 import { type Emit, type Node, REG } from './emit.ts';
-import { ALIAS } from './places.ts';
+import { ALIAS, LARGE_CODE } from './places.ts';
 import { drawClass, randomInsn, randomRegisters, randomVector } from './straight.ts';
 
 export type Piece = (e: Emit, node: Node) => void;
@@ -257,8 +257,9 @@ function alias(e: Emit): void {
   const next = new Label();
   e.call(next);
   e.asm.here(next);
-  e.asm.bytes(0x81, 0x34, 0x24); // xor dword [rsp], ALIAS
-  e.asm.u32(ALIAS);
+  const other = e.o.environment.large && e.random.once(2) ? LARGE_CODE : ALIAS;
+  e.asm.bytes(0x81, 0x34, 0x24); // xor dword [rsp], imm32
+  e.asm.u32(other);
   e.asm.bytes(0x83, 0x04, 0x24, 12, 0xc3); // add dword [rsp], 12; ret
 }
 

@@ -2,13 +2,16 @@
 import { Label } from './assembler.ts';
 import { type Emit, type Node, REG } from './emit.ts';
 import { type Piece, popTo } from './kinds-control.ts';
-import { ALIAS, PAGE } from './places.ts';
+import { ALIAS, LARGE_CODE, PAGE } from './places.ts';
 import { dataAddress, randomInsn } from './straight.ts';
 
 const NOP5 = [0x0f, 0x1f, 0x44, 0x00, 0x00];
 
 /** An address of a byte of code as data: sometimes by the other place where it is mapped. */
-const asData = (e: Emit): number => (e.random.once(5) ? ALIAS : 0);
+function asData(e: Emit): number {
+  if (!e.random.once(5)) return 0;
+  return e.o.environment.large && e.random.once(2) ? LARGE_CODE : ALIAS;
+}
 
 /** `op` with an 8-bit immediate and the byte at `label` + offset. */
 function byteAt(e: Emit, op: number, digit: number, label: Label, offset: number, imm?: number): void {

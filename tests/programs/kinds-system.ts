@@ -5,32 +5,12 @@ import { type Emit, type Node, REG } from './emit.ts';
 import { SERVICE } from './events.ts';
 import { SELECTOR } from './kernel.ts';
 import type { Piece } from './kinds-control.ts';
-import { ALIAS, PAGE } from './places.ts';
+import { PAGE } from './places.ts';
 import { randomInsn } from './straight.ts';
 
 /** The program asks for a change of its address space. */
-function service(e: Emit): void {
+export function service(e: Emit): void {
   e.asm.bytes(0xcd, SERVICE);
-}
-
-/** The program changes a table entry of its own and invalidates it. */
-function pageTable(e: Emit): void {
-  const { asm, random } = e;
-  if (e.o.cpl !== 0) {
-    service(e);
-    return;
-  }
-  const page = random.pick(e.o.places.pages.filter((p) => p.use !== 'stack'));
-  const at = page.at + (random.once(4) ? ALIAS : 0);
-  const bit = random.pick([1, 2, 2]);
-  e.regAt([0x83], 6, e.o.entryOf(at), false); // xor dword, imm8
-  asm.bytes(bit);
-  if (random.once(4)) reloadCr3(e);
-  else e.regAt([0x0f, 0x01], 7, at + random.below(PAGE), false); // invlpg
-}
-function reloadCr3(e: Emit): void {
-  if ((e.reserved >> REG.AX) & 1) return;
-  e.asm.bytes(0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8); // mov eax, cr3; mov cr3, eax
 }
 
 /** PUSHF, a change, POPF. */
@@ -161,7 +141,6 @@ function segments(e: Emit): void {
 
 export const SYSTEM_PIECES: Readonly<Record<string, Piece>> = {
   service,
-  pageTable,
   flags,
   trapFlag,
   interrupts,

@@ -10,7 +10,7 @@ import { Random } from '../isa/random.ts';
 import { Events } from './events.ts';
 import { AT, GDT_LIMIT, KERNEL_LEGACY, KERNEL_LONG, KERNEL_PAGES, kernelImage, SELECTOR, segmentOf } from './kernel.ts';
 import { AD, G, NX, P, PageTables, RW, US } from './paging.ts';
-import { ALIAS, PAGE, type UserPage } from './places.ts';
+import { ALIAS, CR3_CELLS, LARGE, largeFrame, PAGE, type UserPage } from './places.ts';
 import type { Program } from './program.ts';
 
 /** RAM in bytes; and what of it a program can reach, which is what is compared. */
@@ -102,7 +102,12 @@ export class Machine implements Frames {
   }
   /** The RAM in use: what two machines must agree on. */
   get used(): Uint8Array {
-    return this.bytes.subarray(this.ram, this.ram + this.nextFrame * PAGE);
+    return this.bytes.subarray(this.ram, this.ram + this.usedEnd);
+  }
+  /** Frames that were not handed out in order are those of a program with a large page. */
+  private get usedEnd(): number {
+    const last = Math.max(0, ...[...this.frameOf.values()].flat().filter((gpa) => gpa < RAM));
+    return Math.max(this.nextFrame * PAGE, last + PAGE);
   }
 
   get32(field: string, index = 0): number {
@@ -125,12 +130,12 @@ export class Machine implements Frames {
   }
   /** CR3 for an address space; PCIDs are 1 and 2 where there are any. */
   cr3Of(n: number): bigint {
-    return BigInt(this.roots[n]!.root) | (this.program.pcid ? BigInt(n + 1) : 0n);
+    return BigInt(this.roots[n]!.root) | (this.program.environment.pcid ? BigInt(n + 1) : 0n);
   }
 
   /** Puts the machine into the state from which a program begins. */
   load(program: Program, hotThreshold: number | undefined): void {
-    this.bytes.fill(0, this.ram, this.ram + this.nextFrame * PAGE);
+    this.used.fill(0);
     this.program = program;
     this.vcpu.dropCode();
     this.vcpu.translator?.resetCounters(this.vcpu.cpu, hotThreshold);
@@ -159,6 +164,7 @@ export class Machine implements Frames {
 
   private makePages(): void {
     const { program } = this;
+    const { environment } = program;
     const long = program.mode !== 'legacy';
     const kernel = this.frames(KERNEL_PAGES);
     this.bytes.set(
@@ -168,39 +174,74 @@ export class Machine implements Frames {
     this.frameOf = new Map();
     // Backwards, so that pages that follow each other do not lie in frames that do.
     for (const page of program.places.pages.toReversed()) {
-      const frame = page.use === 'device' ? DEVICE : this.frames(1);
+      const frame = page.use === 'device' ? DEVICE : environment.large ? largeFrame(page) : this.frames(1);
       const twin = page.use === 'code' ? this.frames(1) : frame;
       this.frameOf.set(page.at, [frame, twin]);
       if (page.use === 'device') continue;
       this.bytes.set(program.page(page.at, false), this.ram + frame);
       if (page.use === 'code') this.bytes.set(program.page(page.at, true), this.ram + twin);
     }
-    this.roots = [0, 1].map(() => new PageTables(this, long));
+    this.roots = [0, 1].map(() => new PageTables(this, environment.paging));
     this.roots.forEach((tables, n) => {
       for (let i = 0; i < KERNEL_PAGES; i++) {
-        tables.map(this.kernelBase + BigInt(i * PAGE), kernel + i * PAGE, P | RW | AD | (program.global ? G : 0n));
+        tables.map(this.kernelBase + BigInt(i * PAGE), kernel + i * PAGE, P | RW | AD | (environment.global ? G : 0n));
       }
-      for (const page of program.places.pages) {
-        for (const alias of [0, ALIAS]) tables.map(page.at + alias, this.frameOf.get(page.at)![n]!, this.bitsOf(page));
-      }
+      this.mapPages(tables, n);
+      if (environment.large) tables.mapLarge(this.largeBits);
       tables.showTables(program.places.tables);
     });
+    const cells = this.ram + this.frameOf.get(program.places.cells)![0] + CR3_CELLS;
+    for (const n of [0, 1]) this.view.setBigUint64(cells + n * 8, this.cr3Of(n), true);
   }
 
-  /** Rights of a page as it is when nothing was taken away from it. */
-  bitsOf({ use }: UserPage): bigint {
-    const who = this.program.cpl === 3 ? US : 0n;
-    const kind = use === 'code' ? RW : use === 'readonly' ? NX : use === 'absent' ? NX | RW : NX | RW;
-    return who | kind | (use === 'absent' ? 0n : P) | (use === 'data' && this.program.cleanPages ? 0n : AD);
+  private mapPages(tables: PageTables, n: number): void {
+    const { program } = this;
+    for (const page of program.places.pages) {
+      for (const alias of [0, ALIAS]) {
+        const at = page.at + alias;
+        if (n === 1 && program.environment.shared && page.use !== 'code') tables.share(this.roots[0]!, BigInt(at));
+        else tables.map(at, this.frameOf.get(page.at)![n]!, this.bitsOf(page, at));
+      }
+    }
+  }
+
+  /** Rights at a linear address of a page as they are when nothing was taken away from it. */
+  bitsOf({ use }: UserPage, at: number): bigint {
+    const { cpl, cleanPages, environment } = this.program;
+    const kind = use === 'code' ? RW : use === 'readonly' ? NX : NX | RW;
+    const global = environment.shared && use !== 'code' ? G : 0n;
+    const who = cpl === 3 || this.isUserPage(use, at) ? US : 0n;
+    return who | kind | global | (use === 'absent' ? 0n : P) | (use === 'data' && cleanPages ? 0n : AD);
+  }
+  /** User pages of a program at level 0: every second one, code only where it is mapped for the second time. */
+  private isUserPage(use: UserPage['use'], at: number): boolean {
+    if (!this.program.environment.userPages || use === 'stack') return false;
+    return use === 'code' ? (at & ALIAS) !== 0 : (at & PAGE) !== 0;
+  }
+  /** Rights of the large page. */
+  get largeBits(): bigint {
+    return P | RW | AD | (this.program.cpl === 3 ? US : 0n);
+  }
+  /** Whether a linear address is in the large page. */
+  isLarge(linear: bigint): boolean {
+    return this.program.environment.large && linear >= BigInt(LARGE) && linear < BigInt(LARGE + RAM);
   }
 
   private setSystem(): void {
     const { program } = this;
+    const { environment } = program;
     const long = program.mode !== 'legacy';
     this.set64('cr0', BigInt((CR0.PE | CR0.PG | CR0.NE | CR0.ET | CR0.WP | CR0.MP | program.cr0) >>> 0));
-    const cr4 = CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.OSXSAVE | (long ? CR4.PAE | CR4.FSGSBASE : 0);
-    this.set64('cr4', BigInt(cr4 | (program.global ? CR4.PGE : 0) | (program.pcid ? CR4.PCIDE : 0)));
-    this.set64('efer', BigInt(long ? EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE : 0));
+    const cr4 = CR4.OSFXSR | CR4.OSXMMEXCPT | CR4.OSXSAVE | (long ? CR4.FSGSBASE : 0);
+    const paging = environment.paging === 'two-level' ? (environment.large ? CR4.PSE : 0) : CR4.PAE;
+    const spaces = (environment.global ? CR4.PGE : 0) | (environment.pcid ? CR4.PCIDE : 0);
+    const protection = (environment.smep ? CR4.SMEP : 0) | (environment.smap ? CR4.SMAP : 0);
+    this.set64('cr4', BigInt(cr4 | paging | spaces | protection));
+    const nx = environment.paging === 'two-level' ? 0 : EFER.NXE;
+    this.set64('efer', BigInt(nx | (long ? EFER.SCE | EFER.LME | EFER.LMA : 0)));
+    this.roots[0]!.pdptes.forEach((v, i) => {
+      this.set64('pdpte', v, i);
+    });
     this.set64('cr3', this.cr3Of(0));
     this.set64('xcr0', 7n);
     const base = this.kernelBase;

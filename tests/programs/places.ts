@@ -40,8 +40,21 @@ const GROUPS: readonly (readonly PageUse[])[] = [
   ['data'],
 ];
 
+/** Where the page of cells holds both values of CR3. */
+export const CR3_CELLS = 0xf80;
 /** All pages are there a second time, this much higher. */
 export const ALIAS = 0x0800_0000;
+/**
+ * Where a large page shows guest-physical memory from 0 on. Near pages of a program with one lie in frames so that
+ * LARGE_CODE and LARGE_DATA lead from a linear address to the large page's and back by exclusive or.
+ */
+export const LARGE = 0x3000_0000;
+const CODE_GPA = 0x4_0000;
+const DATA_GPA = 0x8_0000;
+export const LARGE_CODE = (LARGE + CODE_GPA) ^ Number(CODE_PAGE);
+export const LARGE_DATA = (LARGE + DATA_GPA) ^ Number(DATA);
+/** The frame, as a guest-physical address, of a near page that the large page shows too. */
+export const largeFrame = ({ at, use }: UserPage): number => (at ^ (use === 'code' ? LARGE_CODE : LARGE_DATA)) - LARGE;
 
 function place(far: boolean): Places {
   const pages: UserPage[] = [];

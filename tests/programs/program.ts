@@ -5,12 +5,15 @@ import { awkward, awkwardExtended, awkwardVector } from '../differential/values.
 import { Random } from '../isa/random.ts';
 import { Assembler, CodeFull, Label } from './assembler.ts';
 import { Emit, type Node, type ProgramMode } from './emit.ts';
+import { drawEnvironment, type Environment } from './environment.ts';
 import { END } from './events.ts';
 import { SELECTOR } from './kernel.ts';
 import { CONTROL_PIECES, type Piece } from './kinds-control.ts';
 import { MEMORY_PIECES } from './kinds-memory.ts';
+import { PAGING_PIECES } from './kinds-paging.ts';
 import { SYSTEM_PIECES } from './kinds-system.ts';
 import type { Machine } from './machine.ts';
+import { entrySizeOf, largeEntryInWindow, leafSpanOf } from './paging.ts';
 import { ALIAS, FAR_PLACES, NEAR_PLACES, PAGE, type Places } from './places.ts';
 
 /** All that a program is made from. */
@@ -22,7 +25,12 @@ export interface Spec {
   readonly functions: readonly Node[];
 }
 
-const PIECES: Readonly<Record<string, Piece>> = { ...CONTROL_PIECES, ...MEMORY_PIECES, ...SYSTEM_PIECES };
+const PIECES: Readonly<Record<string, Piece>> = {
+  ...CONTROL_PIECES,
+  ...MEMORY_PIECES,
+  ...SYSTEM_PIECES,
+  ...PAGING_PIECES,
+};
 /** How often each kind is drawn. */
 const WEIGHTS: Readonly<Record<string, number>> = {
   straight: 20,
@@ -47,6 +55,10 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   fault: 2,
   service: 2,
   pageTable: 2,
+  invalidate: 1,
+  space: 2,
+  protection: 2,
+  userAccess: 2,
   flags: 2,
   trapFlag: 1,
   interrupts: 2,
@@ -66,6 +78,7 @@ const NESTING = new Set([
   'patchAhead',
   'patchJump',
   'trapFlag',
+  'userAccess',
 ]);
 const DEPTH = 3;
 
@@ -107,8 +120,7 @@ export class Program {
   readonly oddData: number;
   readonly flat: boolean;
   readonly ist: boolean;
-  readonly global: boolean;
-  readonly pcid: boolean;
+  readonly environment: Environment;
   /** Data pages are neither accessed nor dirty at first. */
   readonly cleanPages: boolean;
   /** Bits of CR0 beyond the usual. */
@@ -133,10 +145,12 @@ export class Program {
     this.oddData = this.flat && this.mode !== 'long' ? 0 : 0x0034_5678 + random.below(0x100);
     // Without a stack of its own a fault of 32-bit code at level 0 would be pushed where SS has no base.
     this.ist = (this.mode === 'compat' && this.cpl === 0) || random.once(2);
-    this.global = random.once(2);
-    this.pcid = this.mode !== 'legacy' && random.once(3);
+    const global = random.once(2);
+    const pcid = this.mode !== 'legacy' && random.once(3);
     this.cleanPages = random.once(4);
     this.cr0 = (random.once(8) ? CR0.AM : 0) | 0;
+    const long = this.mode !== 'legacy';
+    this.environment = drawEnvironment(spec.seed, { long, far: spec.far, cpl: this.cpl, global, pcid });
     const g = this.places.code[0]!;
     const e = new Emit(
       new Assembler(this.places.code, this.drawStart(g.at, random)),
@@ -161,9 +175,9 @@ export class Program {
   private surroundings(): Emit['o'] {
     const { mode, cpl, places, flat } = this;
     // Leaf tables come in the order of the addresses that they cover, as the machine shows them.
-    const span = mode === 'legacy' ? 4 << 20 : 2 << 20;
+    const { paging } = this.environment;
+    const span = leafSpanOf(paging);
     const tables = tablesOf(places, span);
-    const size = mode === 'legacy' ? 4 : 8;
     return {
       mode,
       cpl,
@@ -173,7 +187,10 @@ export class Program {
       dataBase: this.dataBase,
       safeStack: cpl === 3 || (this.ist && mode !== 'legacy'),
       extraBases: mode === 'long' ? [this.oddData, this.oddCode] : [this.dataBase, this.dataBase],
-      entryOf: (page) => places.tables + tables.indexOf(Math.floor(page / span)) * PAGE + ((page % span) / PAGE) * size,
+      environment: this.environment,
+      largeEntry: places.tables + largeEntryInWindow(paging),
+      entryOf: (page) =>
+        places.tables + tables.indexOf(Math.floor(page / span)) * PAGE + ((page % span) / PAGE) * entrySizeOf(paging),
     };
   }
 

@@ -9,7 +9,7 @@ import { drawBytes } from '../differential/generate.ts';
 import { awkward } from '../differential/values.ts';
 import type { Random } from '../isa/random.ts';
 import { type Emit, REG } from './emit.ts';
-import { ALIAS, PAGE } from './places.ts';
+import { ALIAS, LARGE_DATA, PAGE } from './places.ts';
 
 const decoder = makeDecoder(ROWS);
 
@@ -67,6 +67,7 @@ export function dataAddress(e: Emit, bytes: number): number {
   if (kind === 5) return e.codeAddress();
   if (kind === 6) return random.pick(places.data) + (random.once(2) ? ALIAS : 0) - random.below(bytes + 1);
   if (kind === 7) return places.stack - random.below(256);
+  if (kind === 8 && e.o.environment.large) return inPage(random.pick(places.data)) ^ LARGE_DATA;
   if (kind < 16) return random.pick(places.data.slice(0, 2)) + PAGE - random.below(bytes + 2);
   const at = inPage(random.pick(places.data));
   return random.once(2) ? at & ~31 : at;
