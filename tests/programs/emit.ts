@@ -23,6 +23,9 @@ export interface Surroundings {
   readonly codeBase: number;
   readonly dataBase: number;
   readonly flat: boolean;
+  /** CS of the program; its 16-bit segments: code for each group of pages, data. */
+  readonly codeSelector: number;
+  readonly narrow: { readonly code: readonly number[]; readonly data: number };
   /** rSP may be lost: faults have a stack of their own. */
   readonly safeStack: boolean;
   /** Bases of FS and GS. */
@@ -47,6 +50,10 @@ export class Emit {
   reserved = 1 << REG.SP;
   /** Places to go on at after a fault, in order. */
   readonly resumes: number[] = [];
+  /** Those of them that are in 16-bit code. */
+  readonly narrowResumes = new Set<number>();
+  /** What is written now is 16-bit code. */
+  narrow = false;
   /** Constants that differ in a page's twin. */
   readonly variable: number[] = [];
   /** Entries of the functions. */
@@ -82,6 +89,12 @@ export class Emit {
     body();
     this.reserved = before;
   }
+  /** Writes 16-bit code. */
+  inNarrow(body: () => void): void {
+    this.narrow = true;
+    body();
+    this.narrow = false;
+  }
   /** A register that nobody counts with. */
   freeRegister(): number {
     const list = [0, 1, 2, 3, 5, 6, 7, ...(this.long ? [8, 9, 10, 11, 12, 13, 14, 15] : [])];
@@ -103,6 +116,7 @@ export class Emit {
   private rex(reg: number, rm: number, wide: boolean): void {
     const bits = (wide ? 8 : 0) | (reg > 7 ? 4 : 0) | (rm > 7 ? 1 : 0);
     if (this.long && bits !== 0) this.asm.bytes(0x40 | bits);
+    if (this.narrow && wide) this.asm.bytes(0x66);
   }
   /** `op` with two registers, at the full width. */
   regReg(op: number, reg: number, rm: number, wide = true): void {
@@ -112,6 +126,7 @@ export class Emit {
   /** `op` with a register or digit and a memory operand at a linear address, through DS. */
   regAt(op: readonly number[], reg: number, linear: number, wide = true): void {
     this.rex(reg, 0, wide);
+    if (this.narrow) this.asm.bytes(0x67);
     this.asm.bytes(...op, ((reg & 7) << 3) | (this.long ? 4 : 5));
     if (this.long) this.asm.bytes(0x25);
     this.asm.u32(linear - this.o.dataBase);
@@ -165,7 +180,9 @@ export class Emit {
   }
   /** Behind this place it makes sense to go on after a fault. */
   resume(): void {
-    if (this.resumes.at(-1) !== this.asm.at) this.resumes.push(this.asm.at);
+    if (this.resumes.at(-1) === this.asm.at) return;
+    this.resumes.push(this.asm.at);
+    if (this.narrow) this.narrowResumes.add(this.asm.at);
   }
   /** Puts rSP back to where it was at the beginning. */
   resetStack(): void {

@@ -42,6 +42,6 @@ export function drawEnvironment(
     large: random.once(3) && !basis.far,
     smep,
     smap,
-    userPages: random.once(2) && basis.cpl === 0 && (smep || smap),
+    userPages: basis.cpl === 0 && (smep || smap),
   };
 }

@@ -130,7 +130,7 @@ export class Events {
     const { m, random } = this;
     const { program } = m;
     const { code } = program.places;
-    const base = BigInt(program.selectors.code === Number(this.slot(SLOT.CS)) ? program.codeBase : 0);
+    const base = BigInt(program.baseOf(Number(this.slot(SLOT.CS) & 0xffffn)));
     const linear = BigInt.asUintN(64, this.slot(SLOT.IP) + base);
     const isCode = (at: bigint): boolean => at >= BigInt(code[0]!.at) && at < BigInt(code.at(-1)!.at + PAGE);
     // The same code is mapped elsewhere too.
@@ -138,8 +138,18 @@ export class Events {
     const here = linear ^ alias;
     const found = program.resumes.find((at) => BigInt(at) > here);
     const next = isCode(here) ? (found ?? program.end) : random.pick([program.end, ...program.resumes]);
-    this.setSlot(SLOT.IP, (BigInt(next) ^ alias) - base);
+    this.goTo(next, alias);
     this.straightenStack();
+  }
+  /** Returns to a place of the program, in one of the other places where it is mapped unless that is 16-bit code. */
+  private goTo(place: number, alias: bigint): void {
+    const { program } = this.m;
+    const now = Number(this.slot(SLOT.CS) & 0xffffn);
+    const [selector, base] = program.segmentAt(place);
+    if (program.isNarrow(selector) || program.isNarrow(now)) {
+      this.setSlot(SLOT.CS, BigInt(selector));
+      this.setSlot(SLOT.IP, BigInt(place - base));
+    } else this.setSlot(SLOT.IP, (BigInt(place) ^ alias) - BigInt(program.baseOf(now)));
   }
   private straightenStack(): void {
     const { program } = this.m;
@@ -155,8 +165,7 @@ export class Events {
     const { program } = this.m;
     this.rounds++;
     this.ended = this.rounds === ROUNDS;
-    const base = program.selectors.code === Number(this.slot(SLOT.CS)) ? program.codeBase : 0;
-    this.setSlot(SLOT.IP, BigInt(program.start - base));
+    this.goTo(program.start, 0n);
     this.straightenStack();
   }
 

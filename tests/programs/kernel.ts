@@ -37,8 +37,12 @@ export const SELECTOR = {
   ODD_USER_DATA: 0x53,
   ODD_KERNEL_CODE: 0x58,
   ODD_KERNEL_DATA: 0x60,
+  /** 16-bit code, a segment for each group of pages, and data behind them; of the program's level. */
+  NARROW: 0x68,
 } as const;
-const GDT_ENTRIES = 13;
+/** 16-bit code segments. */
+export const NARROW_SEGMENTS = 3;
+const GDT_ENTRIES = 14 + NARROW_SEGMENTS;
 
 /** A segment descriptor over 4 GiB (SDM vol.3 figure 3-8). `attr` as in ATTR. */
 function descriptor(base: number, attr: number): bigint {
@@ -84,6 +88,9 @@ export interface KernelOptions {
   readonly long: boolean;
   readonly oddCode: number;
   readonly oddData: number;
+  /** Bases of the 16-bit code segments, then of the data that 16-bit addresses reach; their level. */
+  readonly narrow: readonly number[];
+  readonly cpl: 0 | 3;
   /** Every handler has a stack of its own kind (long mode). */
   readonly ist: boolean;
 }
@@ -96,10 +103,14 @@ export function kernelImage(base: bigint, o: KernelOptions): Uint8Array {
   const image = new Uint8Array(KERNEL_PAGES * PAGE);
   const v = new DataView(image.buffer);
   for (const selector of Object.values(SELECTOR)) {
-    if (selector === SELECTOR.TSS) continue;
+    if (selector === SELECTOR.TSS || selector === SELECTOR.NARROW) continue;
     const [segBase, attr] = segmentOf(selector, o.long, o.oddCode, o.oddData);
     v.setBigUint64(selector & ~7, descriptor(segBase, attr), true);
   }
+  o.narrow.forEach((narrowBase, i) => {
+    const attr = (i < NARROW_SEGMENTS ? CODE_ATTR : DATA_ATTR) & ~ATTR.DB;
+    v.setBigUint64(SELECTOR.NARROW + i * 8, descriptor(narrowBase, attr | (o.cpl << ATTR.DPL_SHIFT)), true);
+  });
   const top = base + BigInt(AT.STACK_TOP);
   if (o.long) {
     v.setBigUint64(AT.TSS + 4, top, true);

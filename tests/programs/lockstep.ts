@@ -4,7 +4,7 @@
 import type { SoftVcpuOptions } from '../../src/hv/soft/vcpu.ts';
 import { makeDecoder } from '../../src/isa/decoder.ts';
 import { disassemble } from '../../src/isa/disasm.ts';
-import { EFLAGS } from '../../src/isa/layout.ts';
+import { ATTR, EFLAGS, SEG } from '../../src/isa/layout.ts';
 import { ROWS } from '../../src/isa/rows.ts';
 import { Random } from '../isa/random.ts';
 import { REG } from './emit.ts';
@@ -60,6 +60,13 @@ export interface Outcome {
   readonly wrong: string | undefined;
 }
 
+/** Where a step began: rip, base and size of its code. */
+interface Step {
+  readonly rip: bigint;
+  readonly base: bigint;
+  readonly size: 16 | 32 | 64;
+}
+
 class Different extends Error {}
 
 /** Two machines for programs in one forced mode, used again and again. */
@@ -68,8 +75,7 @@ export class Lockstep {
   private readonly tested: Machine;
   private readonly reference: Machine;
   private random = new Random(0);
-  /** rip of each step since the last comparison. */
-  private trail: bigint[] = [];
+  private trail: Step[] = [];
   private steps = 0;
 
   constructor(mode: ForcedMode) {
@@ -213,28 +219,31 @@ export class Lockstep {
     if (reference.get32('irq_pending') || reference.get32('nmi_pending')) vcpu.runToExit(-1);
     if (reference.get32('n_delivered') !== before) return true;
     if (reference.get32('halted')) return false;
-    this.trail.push(reference.get64('rip'));
+    this.trail.push(this.here());
     this.steps++;
     return vcpu.stepOne() !== 'shutdown';
   }
 
   /** The differences with the instructions that led there. */
   private report(differences: readonly string[], step: number): string {
-    const rips = this.trail.slice(Math.max(0, step - TRAIL), step);
-    const code = rips.map((rip) => `  ${rip.toString(16)}: ${this.textAt(rip)}`);
+    const steps = this.trail.slice(Math.max(0, step - TRAIL), step);
+    const code = steps.map((s) => `  ${s.rip.toString(16)}: ${this.textAt(s)}`);
     return `${differences.slice(0, 6).join('; ')}\n${code.join('\n')}`;
   }
-  private textAt(rip: bigint): string {
+  private here(): Step {
     const { reference } = this;
-    const { program } = reference;
-    const long = program.mode === 'long' || rip >= reference.kernelBase;
-    const base = rip >= reference.kernelBase ? 0n : BigInt(program.codeBase);
+    const attr = reference.get32('seg_attr', SEG.cs);
+    const long = attr & ATTR.L && reference.program.mode !== 'legacy';
+    const size = long ? 64 : attr & ATTR.DB ? 32 : 16;
+    return { rip: reference.get64('rip'), base: reference.get64('code_base'), size };
+  }
+  private textAt({ rip, base, size }: Step): string {
+    const { reference } = this;
     const bytes = Uint8Array.from({ length: 15 }, (_, i) => {
       const gpa = reference.current.translate(rip + base + BigInt(i));
       return gpa === undefined ? 0 : (reference.bytes[reference.ram + gpa] ?? 0);
     });
-    const size = program.mode !== 'legacy' && long ? 64 : 32;
-    const insn = decoder.decode(bytes, 0, 15, { code: size, stack: size });
+    const insn = decoder.decode(bytes, 0, 15, { code: size, stack: size === 64 ? 64 : 32 });
     if ('failure' in insn) return `(${insn.failure}) ${Buffer.from(bytes).toString('hex')}`;
     return `${Buffer.from(bytes.subarray(0, insn.length)).toString('hex').padEnd(22)} ${disassemble(insn, rip)}`;
   }

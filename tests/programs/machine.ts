@@ -168,7 +168,14 @@ export class Machine implements Frames {
     const long = program.mode !== 'legacy';
     const kernel = this.frames(KERNEL_PAGES);
     this.bytes.set(
-      kernelImage(this.kernelBase, { long, oddCode: program.oddCode, oddData: program.oddData, ist: program.ist }),
+      kernelImage(this.kernelBase, {
+        long,
+        oddCode: program.oddCode,
+        oddData: program.oddData,
+        ist: program.ist,
+        narrow: program.narrowBases,
+        cpl: program.cpl,
+      }),
       this.ram + kernel,
     );
     this.frameOf = new Map();

@@ -53,6 +53,9 @@ const CODE_GPA = 0x4_0000;
 const DATA_GPA = 0x8_0000;
 export const LARGE_CODE = (LARGE + CODE_GPA) ^ Number(CODE_PAGE);
 export const LARGE_DATA = (LARGE + DATA_GPA) ^ Number(DATA);
+/** Base of the 16-bit segment over a group of code pages, and of the one over the first data pages. */
+export const narrowBase = (places: Places, group: number): number => places.code[group]!.at - 0x1230;
+export const narrowDataBase = (places: Places): number => places.data[0]! - 0x8008;
 /** The frame, as a guest-physical address, of a near page that the large page shows too. */
 export const largeFrame = ({ at, use }: UserPage): number => (at ^ (use === 'code' ? LARGE_CODE : LARGE_DATA)) - LARGE;
 

@@ -7,14 +7,15 @@ import { Assembler, CodeFull, Label } from './assembler.ts';
 import { Emit, type Node, type ProgramMode } from './emit.ts';
 import { drawEnvironment, type Environment } from './environment.ts';
 import { END } from './events.ts';
-import { SELECTOR } from './kernel.ts';
+import { NARROW_SEGMENTS, SELECTOR } from './kernel.ts';
 import { CONTROL_PIECES, type Piece } from './kinds-control.ts';
 import { MEMORY_PIECES } from './kinds-memory.ts';
+import { NARROW_PIECES } from './kinds-narrow.ts';
 import { PAGING_PIECES } from './kinds-paging.ts';
 import { SYSTEM_PIECES } from './kinds-system.ts';
 import type { Machine } from './machine.ts';
 import { entrySizeOf, largeEntryInWindow, leafSpanOf } from './paging.ts';
-import { ALIAS, FAR_PLACES, NEAR_PLACES, PAGE, type Places } from './places.ts';
+import { ALIAS, FAR_PLACES, NEAR_PLACES, narrowBase, narrowDataBase, PAGE, type Places } from './places.ts';
 
 /** All that a program is made from. */
 export interface Spec {
@@ -30,6 +31,7 @@ const PIECES: Readonly<Record<string, Piece>> = {
   ...MEMORY_PIECES,
   ...SYSTEM_PIECES,
   ...PAGING_PIECES,
+  ...NARROW_PIECES,
 };
 /** How often each kind is drawn. */
 const WEIGHTS: Readonly<Record<string, number>> = {
@@ -57,6 +59,7 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   pageTable: 2,
   invalidate: 1,
   space: 2,
+  narrow: 5,
   protection: 2,
   userAccess: 2,
   flags: 2,
@@ -79,6 +82,7 @@ const NESTING = new Set([
   'patchJump',
   'trapFlag',
   'userAccess',
+  'narrow',
 ]);
 const DEPTH = 3;
 
@@ -128,6 +132,8 @@ export class Program {
   readonly start: number;
   /** Places behind instructions and pieces, in order; where the program ends. */
   readonly resumes: readonly number[];
+  /** Those of them that are in 16-bit code. */
+  readonly narrowResumes: ReadonlySet<number>;
   readonly end: number;
   /** Bytes of code that were written. */
   readonly size: number;
@@ -162,6 +168,7 @@ export class Program {
     this.emit(e, spec);
     e.asm.resolve(e.end);
     this.resumes = e.resumes;
+    this.narrowResumes = e.narrowResumes;
     this.end = e.end.at!;
     this.code = e.asm.written;
     this.size = this.code.size;
@@ -183,6 +190,8 @@ export class Program {
       cpl,
       places,
       flat,
+      codeSelector: this.selectors.code,
+      narrow: { code: places.code.map((_, i) => this.narrowSelector(i)), data: this.narrowSelector(NARROW_SEGMENTS) },
       codeBase: this.codeBase,
       dataBase: this.dataBase,
       safeStack: cpl === 3 || (this.ist && mode !== 'legacy'),
@@ -200,6 +209,28 @@ export class Program {
   }
   get dataBase(): number {
     return this.mode === 'long' ? 0 : this.oddData;
+  }
+  /** Bases of the 16-bit segments: code for each group of pages, then data. */
+  get narrowBases(): number[] {
+    return [...this.places.code.map((_, i) => narrowBase(this.places, i)), narrowDataBase(this.places)];
+  }
+  private narrowSelector(i: number): number {
+    return SELECTOR.NARROW + i * 8 + this.cpl;
+  }
+  /** CS and its base for a place of the program. */
+  segmentAt(linear: number): readonly [selector: number, base: number] {
+    if (!this.narrowResumes.has(linear)) return [this.selectors.code, this.codeBase];
+    const group = this.places.code.findIndex((g) => linear >= g.at && linear < g.at + g.bytes);
+    return [this.narrowSelector(group), narrowBase(this.places, group)];
+  }
+  /** Base of a code segment of the program by its selector; 0 for others. */
+  baseOf(selector: number): number {
+    if (selector === this.selectors.code) return this.codeBase;
+    return this.isNarrow(selector) ? this.narrowBases[(selector - SELECTOR.NARROW) >> 3]! : 0;
+  }
+  /** Is a selector one of the 16-bit code segments? */
+  isNarrow(selector: number): boolean {
+    return selector >= SELECTOR.NARROW && selector < SELECTOR.NARROW + NARROW_SEGMENTS * 8;
   }
   get stackPointer(): number {
     return this.places.stack - this.dataBase;

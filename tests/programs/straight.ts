@@ -30,7 +30,8 @@ const TRIES = 40;
 /** Elements that a repeated string instruction may handle. */
 const LONGEST_STRING = 40;
 
-export const codeMode = (e: Emit): CodeMode => (e.long ? { code: 64, stack: 64 } : { code: 32, stack: 32 });
+export const codeMode = (e: Emit): CodeMode =>
+  e.long ? { code: 64, stack: 64 } : { code: e.narrow ? 16 : 32, stack: 32 };
 
 /** Registers written: also by helpers, which effects name only. */
 function writes(insn: Insn): number {
@@ -45,6 +46,8 @@ function drawInsn(e: Emit, rows: readonly Row[]): { insn: Insn; bytes: Uint8Arra
     const bytes = drawBytes(e.random.pick(rows), codeMode(e), e.random);
     const insn = bytes && decoder.decode(bytes, 0, bytes.length, codeMode(e));
     if (!bytes || !insn || 'failure' in insn || !usable(insn.row)) continue;
+    // With 16-bit addresses nothing is where it leads to; those have a piece of their own.
+    if (e.narrow && insn.asize === 16 && (insn.mem || insn.row.asize)) continue;
     // Pushes and pops move rSP a little, which pieces put right; anything else must leave it alone.
     const free = insn.row.stack === true ? e.reserved & ~(1 << REG.SP) : e.reserved;
     if (writes(insn) & free) continue;
