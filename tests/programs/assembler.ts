@@ -104,7 +104,8 @@ export class Assembler {
   /** Writes all distances and pointers. Labels that were never put anywhere lead to `otherwise`. */
   resolve(otherwise: Label): void {
     for (const { at, size, label, from } of this.fixups) {
-      const value = (label.at ?? otherwise.at!) - from;
+      // Where the code became full before a short branch's target, `otherwise` may be too far: it leads on.
+      const value = (label.at ?? (size === 1 ? from : otherwise.at!)) - from;
       if (size === 1 && (value < -128 || value > 127)) throw new RangeError(`a branch over ${value} bytes`);
       const wide = BigInt.asUintN(64, BigInt(value));
       for (let i = 0; i < size; i++) this.image.set(at + i, Number((wide >> BigInt(8 * i)) & 0xffn));

@@ -10,6 +10,8 @@ import { ALIAS, LARGE, LARGE_CODE, PAGE } from './places.ts';
 /** Vectors of the services. */
 export const SERVICE = 0x80;
 export const END = 0x81;
+/** The page at rBX is changed. */
+export const CHANGE = 0x82;
 const DB = 1;
 const TRAPS = new Set([2, 3, 4]);
 const PF = 14;
@@ -73,6 +75,7 @@ export class Events {
     this.ask(0n, 0n);
     if (vector === END) this.begin();
     else if (vector === SERVICE) this.service();
+    else if (vector === CHANGE) this.change(m.get64('gpr', 3));
     else if (vector === DB) this.debug();
     else if (vector === PF && !random.once(8) && this.repair(m.get64('cr2'))) return;
     else if (!TRAPS.has(vector) && vector < 32) this.skip();
@@ -202,6 +205,18 @@ export class Events {
     const last = smep || smap ? US : paging === 'two-level' ? RW : NX;
     const bit = kind < 5 ? P : kind < 7 ? RW : last;
     m.current.setEntry(BigInt(at), entry ^ bit);
+  }
+  /** The page at a linear address: code gets its other frame, with other constants, data other rights. */
+  private change(linear: bigint): void {
+    const { m, random } = this;
+    const at = Number(linear & ~0xfffn);
+    const page = m.program.places.pages.find((p) => p.at === at);
+    if (!page) return;
+    if (page.use === 'code') {
+      const [a, b] = m.frameOf.get(at)!;
+      m.current.map(at, this.frameNow(at, at) === a ? b : a, m.bitsOf(page, at) | P);
+    } else this.changeRights(at, random.pick([4, 5]));
+    this.ask(BigInt(at), 0n);
   }
   /** The large page loses or gets a right, and some single page inside it is invalidated. */
   private changeLarge(): void {

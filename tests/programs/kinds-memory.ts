@@ -198,6 +198,27 @@ function fault(e: Emit): void {
   }
 }
 
+/** Accesses off one register that nobody changes in between, around the end of a page: the next may have other rights. */
+function nearby(e: Emit): void {
+  const { asm, random } = e;
+  const { places } = e.o;
+  const base = random.pick([REG.BX, REG.SI, REG.DI, REG.BP]);
+  if ((e.reserved >> base) & 1) return;
+  const page = random.pick([...places.data, ...places.readonly, ...places.absent]);
+  e.movImm(base, BigInt(page + (random.once(3) ? random.below(PAGE) : PAGE - random.below(24)) - e.o.dataBase));
+  e.reserving(base, () => {
+    for (let n = 2 + random.below(5); n >= 0; n--) {
+      const op = random.pick([0x8b, 0x8b, 0x89, 0x01, 0x03, 0x8a, 0x88]);
+      // Byte registers: AL to BL.
+      const reg = op === 0x8b || op === 0x03 ? e.freeRegister() & 7 : random.below(4);
+      if ((e.reserved >> reg) & 1) continue;
+      if (e.long && random.once(2)) asm.bytes(0x48);
+      asm.bytes(op, 0x40 | (reg << 3) | base, random.below(48) - 24);
+      e.resume();
+    }
+  });
+}
+
 export const MEMORY_PIECES: Readonly<Record<string, Piece>> = {
   patchAhead,
   patchOpcode,
@@ -206,6 +227,7 @@ export const MEMORY_PIECES: Readonly<Record<string, Piece>> = {
   dataInCode,
   stringOverCode,
   string,
+  nearby,
   stack,
   fault,
 };

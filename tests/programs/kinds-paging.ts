@@ -97,11 +97,25 @@ function protection(e: Emit): void {
   else flipControl(e, 4, kind === 1 ? CR4.SMEP : CR4.SMAP);
 }
 
-/** STAC, CLAC around what is inside. */
+/**
+ * STAC, CLAC around what is inside, with accesses to one page before and behind CLAC: what was found in the TLB before
+ * must not be behind. With an instruction that no region contains in between, a region begins with EFLAGS.AC set.
+ */
 function userAccess(e: Emit, node: Node): void {
-  e.asm.bytes(0x0f, 0x01, 0xcb);
-  e.children(node);
-  e.asm.bytes(0x0f, 0x01, 0xca);
+  const { asm, random } = e;
+  const at = random.pick(e.o.places.data) + random.below(PAGE - 8);
+  const access = (): void => e.regAt([random.pick([0x8b, 0x89, 0x01])], e.freeRegister(), at + random.below(8));
+  const clear = random.once(4) ? [0x9c, 0x81, 0x24, 0x24, 0xff, 0xff, 0xfb, 0xff, 0x9d] : [0x0f, 0x01, 0xca]; // by POPF
+  if (random.once(3)) access();
+  asm.bytes(0x0f, 0x01, 0xcb);
+  if (random.once(2)) e.children(node);
+  access();
+  if (random.once(2) && !(e.reserved & RAX)) asm.bytes(0x0f, 0x20, 0xc0); // mov eax, cr0
+  if (random.once(2)) e.children(node);
+  access();
+  asm.bytes(...clear);
+  access();
+  e.resume();
 }
 
 export const PAGING_PIECES: Readonly<Record<string, Piece>> = {

@@ -139,11 +139,43 @@ function segments(e: Emit): void {
   asm.bytes(0x8e, 0xc0 | (seg << 3)); // mov seg, eax
 }
 
+/** An interrupt may become due while interrupts are off; STI lets it in one instruction later. */
+function masked(e: Emit, node: Node): void {
+  const { asm, random } = e;
+  asm.bytes(0xfa);
+  e.children(node);
+  for (let n = random.below(8); n >= 0; n--) randomInsn(e, 'plain');
+  if (random.once(3))
+    changeFlags(e, 1, 0x200); // popf
+  else asm.bytes(0xfb);
+  for (let n = 1 + random.below(4); n >= 0; n--) randomInsn(e, 'plain');
+}
+
+/** GS changed and used at once, as at the begin and end of a kernel's entry. */
+function kernelGs(e: Emit): void {
+  const { asm, random } = e;
+  if (!e.long || e.o.cpl !== 0) {
+    segments(e);
+    return;
+  }
+  for (let i = 0; i < 2; i++) {
+    asm.bytes(0x0f, 0x01, 0xf8, 0x65); // swapgs; gs:
+    e.regAt(
+      [random.pick([0x8b, 0x03, 0x33])],
+      random.pick([0, 1, 2, 3, 6, 7].filter((r) => !((e.reserved >> r) & 1))),
+      0x400 + random.below(64) * 8,
+    );
+    e.resume();
+  }
+}
+
 export const SYSTEM_PIECES: Readonly<Record<string, Piece>> = {
   service,
   flags,
   trapFlag,
   interrupts,
+  masked,
+  kernelGs,
   systemCall,
   ports,
   processor,

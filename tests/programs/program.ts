@@ -8,6 +8,7 @@ import { Emit, type Node, type ProgramMode } from './emit.ts';
 import { drawEnvironment, type Environment } from './environment.ts';
 import { END } from './events.ts';
 import { NARROW_SEGMENTS, SELECTOR } from './kernel.ts';
+import { CHANGE_PIECES } from './kinds-changes.ts';
 import { CONTROL_PIECES, type Piece } from './kinds-control.ts';
 import { MEMORY_PIECES } from './kinds-memory.ts';
 import { NARROW_PIECES } from './kinds-narrow.ts';
@@ -32,6 +33,7 @@ const PIECES: Readonly<Record<string, Piece>> = {
   ...SYSTEM_PIECES,
   ...PAGING_PIECES,
   ...NARROW_PIECES,
+  ...CHANGE_PIECES,
 };
 /** How often each kind is drawn. */
 const WEIGHTS: Readonly<Record<string, number>> = {
@@ -53,18 +55,25 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   dataInCode: 2,
   stringOverCode: 1,
   string: 3,
+  nearby: 3,
   stack: 4,
   fault: 2,
   service: 2,
   pageTable: 2,
   invalidate: 1,
   space: 2,
+  otherPage: 3,
+  samePage: 3,
+  cutBranch: 1,
+  otherBase: 2,
   narrow: 5,
   protection: 2,
-  userAccess: 2,
+  userAccess: 3,
   flags: 2,
   trapFlag: 1,
   interrupts: 2,
+  masked: 3,
+  kernelGs: 1,
   systemCall: 2,
   ports: 2,
   processor: 2,
@@ -82,6 +91,7 @@ const NESTING = new Set([
   'patchJump',
   'trapFlag',
   'userAccess',
+  'masked',
   'narrow',
 ]);
 const DEPTH = 3;
