@@ -26,6 +26,8 @@ export interface Surroundings {
   /** CS of the program; its 16-bit segments: code for each group of pages, data. */
   readonly codeSelector: number;
   readonly narrow: { readonly code: readonly number[]; readonly data: number };
+  /** Selector of data that begin a page higher than linear addresses do. */
+  readonly shiftedData: number;
   /** rSP may be lost: faults have a stack of their own. */
   readonly safeStack: boolean;
   /** Bases of FS and GS. */

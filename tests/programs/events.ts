@@ -115,7 +115,7 @@ export class Events {
   }
   /** A program of level 0 may go on with a user page, which is its own from now on, or EFLAGS.AC is set. */
   private admit(bits: bigint): bigint {
-    if (this.random.once(2)) return bits & ~US;
+    if (this.random.once(4)) return bits & ~US;
     this.setSlot(SLOT.FLAGS, this.slot(SLOT.FLAGS) | AC);
     return bits;
   }

@@ -37,12 +37,12 @@ export const SELECTOR = {
   ODD_USER_DATA: 0x53,
   ODD_KERNEL_CODE: 0x58,
   ODD_KERNEL_DATA: 0x60,
-  /** 16-bit code, a segment for each group of pages, and data behind them; of the program's level. */
+  /** 16-bit code, a segment for each group of pages, and behind them data, then data from PAGE on; of the program's level. */
   NARROW: 0x68,
 } as const;
 /** 16-bit code segments. */
 export const NARROW_SEGMENTS = 3;
-const GDT_ENTRIES = 14 + NARROW_SEGMENTS;
+const GDT_ENTRIES = 15 + NARROW_SEGMENTS;
 
 /** A segment descriptor over 4 GiB (SDM vol.3 figure 3-8). `attr` as in ATTR. */
 function descriptor(base: number, attr: number): bigint {
@@ -88,7 +88,7 @@ export interface KernelOptions {
   readonly long: boolean;
   readonly oddCode: number;
   readonly oddData: number;
-  /** Bases of the 16-bit code segments, then of the data that 16-bit addresses reach; their level. */
+  /** Bases of the segments from SELECTOR.NARROW on; their level. */
   readonly narrow: readonly number[];
   readonly cpl: 0 | 3;
   /** Every handler has a stack of its own kind (long mode). */

@@ -5,7 +5,7 @@ import { type Emit, REG } from './emit.ts';
 import { CHANGE } from './events.ts';
 import { SELECTOR } from './kernel.ts';
 import type { Piece } from './kinds-control.ts';
-import { narrowDataBase, PAGE } from './places.ts';
+import { PAGE } from './places.ts';
 import { randomInsn } from './straight.ts';
 
 /** The page at a linear address gets other rights or, if it is code, other constants: the host looks at rBX. */
@@ -82,17 +82,17 @@ function cutBranch(e: Emit): void {
   e.asm.here(over);
 }
 
-/** A function that is called with flat data segments first, then with DS or ES over a part of the data only. */
+/** A function that is called with flat data segments first, then with DS or ES a page higher: both are there. */
 function otherBase(e: Emit): void {
   const { asm, random } = e;
-  const { narrow, places, flat, cpl } = e.o;
+  const { shiftedData, places, flat, cpl } = e.o;
   if (e.long || !flat || e.reserved & ((1 << REG.AX) | (1 << REG.SI))) return;
   const seg = random.pick([0, 3, 3]); // ES, DS
   const load = (selector: number): void => {
     e.movImm(REG.AX, BigInt(selector));
     asm.bytes(0x8e, 0xc0 | (seg << 3));
   };
-  const at = random.pick(places.data.slice(0, 2)) + random.below(PAGE);
+  const at = places.data[0]! + random.below(PAGE - 8);
   const [f, over] = [new Label(), new Label()];
   e.jmp(over);
   asm.here(f);
@@ -106,8 +106,8 @@ function otherBase(e: Emit): void {
     e.movImm(REG.SI, BigInt(at));
     e.call(f);
   }
-  load(narrow.data);
-  e.movImm(REG.SI, BigInt(at - narrowDataBase(places)));
+  load(shiftedData);
+  e.movImm(REG.SI, BigInt(at));
   e.call(f);
   e.resume();
   load(cpl === 3 ? SELECTOR.USER_DATA : SELECTOR.KERNEL_DATA);

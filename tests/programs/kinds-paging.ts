@@ -103,10 +103,11 @@ function protection(e: Emit): void {
  */
 function userAccess(e: Emit, node: Node): void {
   const { asm, random } = e;
-  const at = random.pick(e.o.places.data) + random.below(PAGE - 8);
+  // Every second page is the user's: see Machine.bitsOf.
+  const at = random.pick(e.o.places.data.filter((page) => page & PAGE)) + random.below(PAGE - 8);
   const access = (): void => e.regAt([random.pick([0x8b, 0x89, 0x01])], e.freeRegister(), at + random.below(8));
   const clear = random.once(4) ? [0x9c, 0x81, 0x24, 0x24, 0xff, 0xff, 0xfb, 0xff, 0x9d] : [0x0f, 0x01, 0xca]; // by POPF
-  if (random.once(3)) access();
+  if (random.once(6)) access();
   asm.bytes(0x0f, 0x01, 0xcb);
   if (random.once(2)) e.children(node);
   access();

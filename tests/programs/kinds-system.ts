@@ -158,13 +158,19 @@ function kernelGs(e: Emit): void {
     segments(e);
     return;
   }
+  if (e.reserved & (1 << REG.AX)) return;
+  const free = [0, 1, 2, 3, 6, 7].filter((r) => !((e.reserved >> r) & 1));
+  const access = (): void => {
+    asm.bytes(0x65);
+    e.regAt([random.pick([0x8b, 0x03, 0x33])], random.pick(free), 0x400 + random.below(64) * 8);
+  };
+  // Both bases are those of data, so that the wrong one is not found out by a fault.
+  e.movImm(REG.AX, BigInt(random.pick(e.o.places.data)));
+  asm.bytes(0xf3, 0x48, 0x0f, 0xae, 0xd8); // wrgsbase rax
+  access();
   for (let i = 0; i < 2; i++) {
-    asm.bytes(0x0f, 0x01, 0xf8, 0x65); // swapgs; gs:
-    e.regAt(
-      [random.pick([0x8b, 0x03, 0x33])],
-      random.pick([0, 1, 2, 3, 6, 7].filter((r) => !((e.reserved >> r) & 1))),
-      0x400 + random.below(64) * 8,
-    );
+    asm.bytes(0x0f, 0x01, 0xf8); // swapgs
+    access();
     e.resume();
   }
 }

@@ -68,12 +68,12 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   otherBase: 2,
   narrow: 5,
   protection: 2,
-  userAccess: 3,
+  userAccess: 5,
   flags: 2,
   trapFlag: 1,
   interrupts: 2,
   masked: 3,
-  kernelGs: 1,
+  kernelGs: 2,
   systemCall: 2,
   ports: 2,
   processor: 2,
@@ -202,6 +202,7 @@ export class Program {
       flat,
       codeSelector: this.selectors.code,
       narrow: { code: places.code.map((_, i) => this.narrowSelector(i)), data: this.narrowSelector(NARROW_SEGMENTS) },
+      shiftedData: this.narrowSelector(NARROW_SEGMENTS + 1),
       codeBase: this.codeBase,
       dataBase: this.dataBase,
       safeStack: cpl === 3 || (this.ist && mode !== 'legacy'),
@@ -220,9 +221,9 @@ export class Program {
   get dataBase(): number {
     return this.mode === 'long' ? 0 : this.oddData;
   }
-  /** Bases of the 16-bit segments: code for each group of pages, then data. */
+  /** Bases of the segments from SELECTOR.NARROW on: 16-bit code for each group of pages, data, shifted data. */
   get narrowBases(): number[] {
-    return [...this.places.code.map((_, i) => narrowBase(this.places, i)), narrowDataBase(this.places)];
+    return [...this.places.code.map((_, i) => narrowBase(this.places, i)), narrowDataBase(this.places), PAGE];
   }
   private narrowSelector(i: number): number {
     return SELECTOR.NARROW + i * 8 + this.cpl;
