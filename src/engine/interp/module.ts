@@ -200,8 +200,10 @@ function defineBranchSlow(m: ModuleBuilder, name: string, retired: number): void
   const [cpu, rec, target] = [f.param(0), f.param(1), f.param(2)];
   const left = account(f, cpu, rec, retired);
   const within = f.let(load32(rec, REC.DISP));
-  const near = x.and(x.compare('lt_u', within, x.i32Const(4096)), x.compare('ge_s', left, x.i32Const(0)));
-  f.if(near, () => {
+  // With a 16-bit operand a branch may be cut to another page than its distance says.
+  const whole = x.compare('eq', target, x.add(load64(cpu, CPU.page_base!), x.extendU(within)));
+  const isNear = x.and(x.compare('lt_u', within, x.i32Const(4096)), whole);
+  f.if(x.and(isNear, x.compare('ge_s', left, x.i32Const(0))), () => {
     const start = x.add(load64(cpu, CPU.page_base!), load64(cpu, CPU.code_base!));
     const linear = f.let(x.and(start, load64(cpu, CPU.code_mask!)));
     const entry = f.let(itlbEntry(cpu, linear));
