@@ -12,4 +12,8 @@ export const REGRESSIONS: readonly Regression[] = [
     what: 'a loop of a region and an instruction of the interpreter never looked at the budget',
     spec: '4282 near | branch:3g4g0(service:1y7f9o0 straight:ohjeuu) recursion:12s2rd1(stack:1s6uvwd) loop:an2enj(pageTable:1omllh7 patchAhead:krc698(straight:12l1yfa localCalls:1m31szx(table:1jhuqzn)) straight:12a24c0) patchOpcode:228pxu loop:uzs8jj(localCalls:1lih4bm(straight:1a5mjmo straight:1eytvfr) straight:m03xuk) call:11b2068 oddReturn:15crqt7(straight:7bqylw interrupts:9ra8tf) move:1l6a3md call:zhj0zd string:tgo4uw branch:fldiq2(call:1h4e9lo stack:1oof39e) straight:122rbz1 stack:17adxuw straight:11k4bkr straight:uqs0wu | function:160bqp7(loop:jy5yib(ports:zdvfuy) straight:j7csgj recursion:y8vhw6(branch:mqzvgz(branch:1u1b6ep straight:xrg61d) branch:1pqt161(processor:1niffmh))) function:1x31qpe(fault:1dmzbhy) function:1cdr694(alias:1qatnuh service:1kncbiz straight:cqb01w)',
   },
+  {
+    what: 'a branch cut by a 16-bit operand was linked to where its distance alone leads',
+    spec: '4040408 near | cutBranch:sidunb | ',
+  },
 ];
