@@ -93,17 +93,14 @@ export class Planner {
       const handler = this.o.original(rec) ?? this.u32(rec + REC.HANDLER);
       return { insn, at, rec, handler, count: this.view.getUint16(rec + REC.COUNT, true) };
     };
+    const recordAt = (at: number): number => {
+      const page = pages(pageOf(at));
+      return page === undefined ? 0 : this.u32(page.page + CODE_PAGE.ENTRY + (at & 0xfff) * 4);
+    };
     const code: CodeSource = {
       insnAt,
-      wasReached: (at) => {
-        const page = pages(pageOf(at));
-        return page !== undefined && this.u32(page.page + CODE_PAGE.ENTRY + (at & 0xfff) * 4) !== 0;
-      },
-      isApart: (at, isCalled) => {
-        const page = pages(pageOf(at));
-        const rec = page === undefined ? 0 : this.u32(page.page + CODE_PAGE.ENTRY + (at & 0xfff) * 4);
-        return (this.o.sizeOf(rec) ?? 0) > (isCalled ? INLINED_INSNS : REPEATED_INSNS);
-      },
+      wasReached: (at) => recordAt(at) !== 0,
+      isApart: (at, isCalled) => (this.o.sizeOf(recordAt(at)) ?? 0) > (isCalled ? INLINED_INSNS : REPEATED_INSNS),
       canTranslate,
     };
     const reached = reach(p.at, code, this.o.limits);
