@@ -50,6 +50,10 @@ export class DecodeCache {
     this.writer = new RecordWriter(options.rowIds, options.handlers, options.fusion);
   }
 
+  /** How often a record that is decoded from now on is jumped to before the translator hears of it (1-65535). */
+  set heat(jumps: number) {
+    this.writer.heat = jumps;
+  }
   private u32(at: number): number {
     return this.view.getUint32(at, true);
   }

@@ -156,6 +156,8 @@ export class RecordWriter {
   private end = 0;
   /** Instructions written. */
   count = 0;
+  /** Heat that records begin with (1-65535): how often they are jumped to before the translator hears of it. */
+  heat = 0xffff;
   /** For each, its offset in the page of code and that of its first record behind the trace's start, in bytes. */
   readonly offsets = new Uint16Array(MAX_TRACE);
   readonly starts = new Uint16Array(MAX_TRACE);
@@ -207,7 +209,8 @@ export class RecordWriter {
   /** Adds a record of zeros but for what all have; returns its offset. */
   private record(handler: number, length: number, offset: number): number {
     const { view, end: at } = this;
-    view.setUint32(at + REC.HANDLER, handler, true);
+    view.setUint16(at + REC.HANDLER, handler, true);
+    view.setUint16(at + REC.HEAT, this.heat, true);
     view.setUint8(at + REC.LEN, length);
     view.setUint16(at + REC.OFFSET, offset, true);
     view.setUint16(at + REC.COUNT, this.count, true);
@@ -241,8 +244,8 @@ export class RecordWriter {
   /** Gives the instruction written last the handler that carries out the next one, too, if there is one. */
   private fuse(next: number): void {
     const at = this.end - REC.SIZE + REC.HANDLER;
-    const fused = this.fusion.handlerOf(this.view.getUint32(at, true), next);
-    if (fused !== 0) this.view.setUint32(at, fused, true);
+    const fused = this.fusion.handlerOf(this.view.getUint16(at, true), next);
+    if (fused !== 0) this.view.setUint16(at, fused, true);
   }
 
   private field(at: number, s: Scan, f: Field, offset: number): void {

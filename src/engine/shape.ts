@@ -156,3 +156,14 @@ export function shapesOf(row: Row, rowId: number): Shape[] {
 /** True for rows after which the trace goes on when the branch is not taken. */
 export const isConditionalBranch = (row: Row): boolean =>
   row.operands[0]?.where === 'J' && row.name !== 'jmp' && row.name !== 'call';
+
+/** A shape as lists name it: `mov 8B /r 64 plain`, then what is out of the ordinary. */
+export function shapeName({ row, w, asize, env, ea, rep }: Shape): string {
+  const native = { long: 64, legacy32: 32, legacy16: 16 }[env];
+  const parts: (string | number)[] = [row.name, row.enc.text, w];
+  if (ea !== 'none') parts.push(ea);
+  if (env !== 'long') parts.push(env);
+  if (asize !== native) parts.push(`address ${asize}`);
+  if (rep !== 'none') parts.push(rep);
+  return parts.join(' ');
+}

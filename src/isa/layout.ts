@@ -272,12 +272,6 @@ export const ITLB = {
 } as const;
 
 /**
- * Counters of how often records were jumped to, behind the instruction TLB: u16 each, found by the record's address,
- * counting down; at 0 the translator hears of it. Records may share a counter.
- */
-export const HOT = { OFFSET: ITLB.OFFSET + ITLB.ENTRIES * ITLB.ENTRY_SIZE, ENTRIES: 16384 } as const;
-
-/**
  * Second-level TLB, in sets of four entries of 16 bytes; a second table like it has 2 MiB parts of larger pages:
  *   +0 u64 tag: linear address of the page (of the 2 MiB) | stlb_tag or stlb_global
  *   +8 u64 gpa of the page (of the 2 MiB) | rights and size (see runtime/walk)
@@ -289,7 +283,7 @@ export const STLB = {
   ENTRY_SIZE: 16,
   TAG: 0,
   PAGE: 8,
-  OFFSET: HOT.OFFSET + HOT.ENTRIES * 2,
+  OFFSET: ITLB.OFFSET + ITLB.ENTRIES * ITLB.ENTRY_SIZE,
 } as const;
 const STLB_SET = STLB.WAYS * STLB.ENTRY_SIZE;
 export const STLB_LARGE_OFFSET = STLB.OFFSET + STLB.SETS * STLB_SET;
@@ -393,7 +387,9 @@ export const REGION_EXIT = {
 
 /**
  * Decoded record, 32 bytes. Register operands are offsets from `cpu`.
- *   +0 u32 handler (table index)     +4 u16 a: ModRM.reg operand      +6 u16 b: register in ModRM.rm or opcode
+ *   +0 u16 handler (table index)     +2 u16 heat: jumps left until the translator hears of the record; where a region
+ *      stands in for it, the interpreter's handler
+ *   +4 u16 a: ModRM.reg operand      +6 u16 b: register in ModRM.rm or opcode
  *   +8 u16 base   +10 u16 index   +12 u8 scale (shift)   +13 u8 instruction length   +14 u16 segment base
  *   +16 i64 immediate (VEX forms: i32 immediate, then u16 c: VEX.vvvv operand at +20)
  *   +24 i32 displacement (branches: target offset from page_base)   +28 u16 offset of the instruction in its page
@@ -402,6 +398,7 @@ export const REGION_EXIT = {
  */
 export const REC = {
   HANDLER: 0,
+  HEAT: 2,
   A: 4,
   B: 6,
   BASE: 8,

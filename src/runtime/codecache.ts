@@ -179,7 +179,7 @@ function drop(page: u32): void {
   for (let chunk = load<u32>(page + CODE_PAGE_CHUNK); chunk != 0; chunk = load<u32>(chunk)) {
     let rec = chunk + CHUNK_HEAD;
     for (let n = load<u32>(chunk + 4); n != 0; n--) {
-      store<u32>(rec + REC_HANDLER, resync_handler);
+      store<u16>(rec + REC_HANDLER, <u16>resync_handler);
       rec += REC_SIZE;
     }
   }

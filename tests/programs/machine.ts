@@ -138,7 +138,7 @@ export class Machine implements Frames {
     this.used.fill(0);
     this.program = program;
     this.vcpu.dropCode();
-    this.vcpu.translator?.resetCounters(this.vcpu.cpu, hotThreshold);
+    this.vcpu.translator?.setThreshold(hotThreshold);
     this.restore();
     this.nextFrame = 1;
     this.random = new Random(program.seed ^ 0x5bd1e995);

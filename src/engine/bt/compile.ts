@@ -5,7 +5,7 @@
 import { HELPERS } from '../../isa/helpers.ts';
 import type { Insn } from '../../isa/insn.ts';
 import { type FuncType, type ImportSource, ModuleBuilder } from '../../wasm/module.ts';
-import { HANDLER } from '../interp/backend.ts';
+import { HANDLER } from '../interp/chain.ts';
 import { INTERPRETER_FUNCTIONS } from '../interp/module.ts';
 import { TABLE_SIZE } from '../interp/special.ts';
 import { RegionOps } from './backend.ts';

@@ -90,7 +90,7 @@ export class Planner {
       const rec = known !== 0 ? known : this.o.cache.recordAt(p.cpu, page.page, page.host, within);
       if (rec === 0) return undefined;
       this.insns.set(rec, insn);
-      const handler = this.o.original(rec) ?? this.u32(rec + REC.HANDLER);
+      const handler = this.o.original(rec) ?? this.view.getUint16(rec + REC.HANDLER, true);
       return { insn, at, rec, handler, count: this.view.getUint16(rec + REC.COUNT, true) };
     };
     const recordAt = (at: number): number => {

@@ -10,7 +10,7 @@ import { ATTR, CPU, REC, REGION_EXIT, SEG } from '../../isa/layout.ts';
 import type { Ops } from '../../isa/ops.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
-import { HANDLER } from '../interp/backend.ts';
+import { HANDLER } from '../interp/chain.ts';
 import { gotoKnown } from '../interp/goto.ts';
 import { isOfNumbers, RegionOps } from './backend.ts';
 import {

@@ -4,7 +4,7 @@
  */
 
 import type { Decoder } from '../../isa/decoder.ts';
-import { CODE_PAGE, CPU, HOT, REC, REGION_EXIT } from '../../isa/layout.ts';
+import { CODE_PAGE, CPU, REC, REGION_EXIT } from '../../isa/layout.ts';
 import type { DecodeCache } from '../decode-cache.ts';
 import { EMPTY, FIRST_REGION, TABLE_SIZE } from '../interp/special.ts';
 import { type Cfg, pageOf, REGION_LIMITS, type RegionLimits } from './cfg.ts';
@@ -127,10 +127,10 @@ export class Translator {
     this.compiler = options.compiler;
   }
 
-  /** Sets all counters of a vCPU to the threshold (1-65535). */
-  resetCounters(cpu: number, threshold = HOT_THRESHOLD): void {
-    this.rest = threshold < EAGER_THRESHOLD ? threshold : COUNTER_REST;
-    for (let i = 0; i < HOT.ENTRIES; i++) this.view.setUint16(cpu + HOT.OFFSET + i * 2, threshold, true);
+  /** How often what is decoded from now on is jumped to before it is translated (1-65535). */
+  setThreshold(jumps = HOT_THRESHOLD): void {
+    this.rest = jumps < EAGER_THRESHOLD ? jumps : COUNTER_REST;
+    this.o.cache.heat = jumps;
   }
   /** Forgets everything about records: they are being dropped. Modules go with their functions' places in the table. */
   forget(): void {
@@ -160,8 +160,7 @@ export class Translator {
 
   /** A record's counter has run down: it is a candidate if it is the entry of its position in the current page. */
   hot(cpu: number, rec: number): void {
-    const counter = cpu + HOT.OFFSET + ((rec >>> 4) & ((HOT.ENTRIES - 1) * 2));
-    this.view.setUint16(counter, this.rest, true);
+    this.view.setUint16(rec + REC.HEAT, this.rest, true);
     if (this.originals.has(rec) || this.pending.has(rec)) return;
     const at = this.view.getUint16(rec + REC.OFFSET, true);
     const pageBase = this.view.getBigUint64(cpu + CPU.page_base!, true);
@@ -323,9 +322,11 @@ export class Translator {
       const { rip } = plan.entry;
       for (const { rec, at, page } of placesOf(plan, made.entries[i]!)) {
         if (this.originals.has(rec) || this.u32(page + CODE_PAGE.ENTRY + at * 4) !== rec) continue;
-        this.originals.set(rec, this.u32(rec + REC.HANDLER));
+        const original = this.view.getUint16(rec + REC.HANDLER, true);
+        this.originals.set(rec, original);
         this.sizes.set(rec, plan.reached.insns.size);
-        this.view.setUint32(rec + REC.HANDLER, place, true);
+        this.view.setUint16(rec + REC.HEAT, original, true);
+        this.view.setUint16(rec + REC.HANDLER, place, true);
       }
       this.counters.regions++;
       for (const b of plan.cfg.blocks.values()) this.counters.insns += b.insns.length;

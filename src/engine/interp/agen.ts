@@ -5,7 +5,7 @@
 import { CPU, EXC, REC } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, ModuleBuilder } from '../../wasm/module.ts';
-import { HANDLER } from './backend.ts';
+import { HANDLER, tailCalls } from './chain.ts';
 import { type RecordFields, recordAt } from './record.ts';
 import { checkSegment } from './segment.ts';
 import { AGEN_ALIGNED, AGEN_LOG2_SHIFT, AGEN_UNIT_SHIFT, type SPECIAL } from './special.ts';
@@ -74,7 +74,7 @@ function define(m: ModuleBuilder, name: string, kind: AgenKind): void {
   const [cpu, rec] = [f.param(0), f.param(1)];
   generateAddress(f, cpu, recordAt(rec), kind, (linear) => f.returnCall('agen_fault', cpu, rec, x.wrap(linear)));
   const next = f.let(x.add(rec, x.i32Const(REC.SIZE)));
-  f.returnCallIndirect(HANDLER, x.load('i32', next, REC.HANDLER), cpu, next);
+  tailCalls(f).to(next);
 }
 
 /**

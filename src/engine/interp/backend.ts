@@ -4,7 +4,7 @@
  */
 import { ccOp } from '../../isa/flags.ts';
 import { HELPERS, type HelperSpec } from '../../isa/helpers.ts';
-import { CPU, CPU_FIELDS, EXC, HOT, REC, SEG, TLB } from '../../isa/layout.ts';
+import { CPU, CPU_FIELDS, EXC, REC, SEG, TLB } from '../../isa/layout.ts';
 import {
   type FaultName,
   FLAG_BIT,
@@ -16,8 +16,9 @@ import {
 } from '../../isa/ops.ts';
 import { type Operand, sizeBits } from '../../isa/row.ts';
 import * as x from '../../wasm/expr.ts';
-import type { FuncType, FunctionBuilder } from '../../wasm/module.ts';
+import type { FunctionBuilder } from '../../wasm/module.ts';
 import { memoryOperand, type Shape } from '../shape.ts';
+import { type Chain, follow, tailCalls } from './chain.ts';
 import { type FloatState, hasInlineFloat, inlineFloat, isQuiet } from './float.ts';
 import { VectorWasm } from './pure.ts';
 import type { Place, RecordFields } from './record.ts';
@@ -25,9 +26,6 @@ import { checkSegment } from './segment.ts';
 import { MEM_ALIGN_SHIFT, MEM_STACK, STACK_NONE } from './special.ts';
 
 type Expr = x.Expr;
-/** Type of a handler. */
-export const HANDLER: FuncType = { params: ['i32', 'i32'], results: [] };
-
 const HELPER_BY_NAME: ReadonlyMap<string, HelperSpec> = new Map(HELPERS.map((h) => [h.name, h]));
 const FIELD_BY_NAME = new Map(CPU_FIELDS.map((f) => [f.name, f]));
 const LOW32 = 0xffff_ffffn;
@@ -37,15 +35,6 @@ const SEG_NUMBER: Readonly<Record<Exclude<SegRef, 'insn'>, number>> = SEG;
 const load64 = (a: Expr, offset: number): Expr => x.load('i64', a, offset);
 const load32 = (a: Expr, offset: number): Expr => x.load('i32', a, offset);
 const i64 = x.extendU;
-
-/** Counts a jump to record `t`; the host hears of it when the counter has run down (HOT). */
-export function countEntry(f: FunctionBuilder, cpu: Expr, t: Expr): void {
-  const index = x.and(x.binary('shr_u', t, x.i32Const(4)), x.i32Const((HOT.ENTRIES - 1) * 2));
-  const counter = f.let(x.add(cpu, index));
-  const left = f.let(x.sub(x.load('i32_16u', counter, HOT.OFFSET), x.i32Const(1)));
-  f.store('i32_16', counter, HOT.OFFSET, left);
-  f.if(x.eqz(left), () => f.run(f.call('hot', cpu, t)));
-}
 
 /** Record field that tells where an operand is, by its letter. */
 function slotOf(o: Operand): number {
@@ -73,6 +62,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   protected readonly shape: Shape;
   protected readonly cpu: Expr;
   protected readonly rec: RecordFields;
+  private readonly chain: Chain;
   private readonly mem: Operand | undefined;
   private linearAddress: Expr | undefined;
   private rmwHost: Expr | undefined;
@@ -80,8 +70,9 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   /** Host address of a memory operand of 256 bits that has been read. */
   private wideHost: Expr | undefined;
 
-  constructor(f: FunctionBuilder, shape: Shape, rec: RecordFields) {
+  constructor(f: FunctionBuilder, shape: Shape, rec: RecordFields, chain: Chain) {
     super(f);
+    this.chain = chain;
     this.shape = shape;
     this.w = shape.w;
     this.asize = shape.asize;
@@ -227,16 +218,17 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   protected host(va: Expr, bytes: number, kind: AccessKind, seg: SegRef = 'insn'): Expr {
     const { f, cpu } = this;
     const { entry, isHit } = this.lookUp(va, bytes, kind);
-    const at = f.variable('i32');
+    const at = f.temporary('i32');
     f.if(
       isHit,
       () => f.setVariable(at, x.add(x.wrap(va), load32(entry, TLB.ADDEND))),
       () => {
         f.setVariable(at, f.call(kind, cpu, va, this.sizeFor(bytes, seg)));
-        f.if(x.eqz(f.get(at)), () => this.leaveWithFault());
+        f.unlikely(x.eqz(f.get(at)), () => this.leaveWithFault());
       },
+      1,
     );
-    return f.let(f.get(at));
+    return x.localGet(at, 'i32');
   }
   /** The entry of the data TLB for a linear range, and whether it holds all of it. */
   protected lookUp(va: Expr, bytes: number, kind: AccessKind): { entry: Expr; isHit: Expr } {
@@ -282,11 +274,11 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   /** A store into the bounce buffer is carried to where it belongs. */
   protected commit(host: Expr): void {
     const { f, cpu } = this;
-    f.if(x.compare('eq', host, x.add(cpu, x.i32Const(CPU.bounce!))), () => f.run(f.call('mem_commit', cpu)));
+    f.unlikely(x.compare('eq', host, x.add(cpu, x.i32Const(CPU.bounce!))), () => f.run(f.call('mem_commit', cpu)));
   }
   private checkAlignment(va: Expr, width: MemWidth): void {
     if (!this.shape.row.aligned || width < 128) return;
-    this.f.if(x.wrap(x.and(va, x.i64Const(BigInt(width / 8 - 1)))), () => this.raise('gp', x.i64Const(0n)));
+    this.f.unlikely(x.wrap(x.and(va, x.i64Const(BigInt(width / 8 - 1)))), () => this.raise('gp', x.i64Const(0n)));
   }
   /** Linear address of an access by segment and offset, checked against the segment outside 64-bit mode. */
   private segmented(seg: SegRef, offset: Expr, bytes: number, write: boolean): Expr {
@@ -378,7 +370,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     this.leaveWithFault();
   }
   fault(c: Expr, name: FaultName, error?: Expr): void {
-    this.f.if(this.truth(c), () => this.raise(name, error));
+    this.f.unlikely(this.truth(c), () => this.raise(name, error));
   }
   nextRip(): Expr {
     const within = x.add(this.field16(REC.OFFSET), this.rec.load('i32_8u', REC.LEN));
@@ -402,7 +394,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   checkBranch(c?: Expr): void {
     if (this.long) return;
     const beyond = this.beyondLimit();
-    this.f.if(c ? x.and(this.truth(c), beyond) : beyond, () => this.raise('gp', x.i64Const(0n)));
+    this.f.unlikely(c ? x.and(this.truth(c), beyond) : beyond, () => this.raise('gp', x.i64Const(0n)));
   }
   branch(c?: Expr): void {
     if (c) this.f.if(this.truth(c), () => this.takeBranch());
@@ -416,17 +408,14 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     const rec = this.rec.address;
     this.checkBranch();
     const link = f.let(load32(rec, REC.LINK));
-    f.if(link, () => {
-      countEntry(f, cpu, link);
-      const left = f.let(x.sub(x.sub(load32(cpu, CPU.budget!), this.field16(REC.COUNT)), x.i32Const(1)));
-      f.store('i32', cpu, CPU.budget!, x.add(left, x.load('i32_16u', link, REC.COUNT)));
-      f.if(x.compare('lt_s', left, x.i32Const(0)), () => f.returnCall('yield_at', cpu, link));
-      f.returnCallIndirect(HANDLER, load32(link, REC.HANDLER), cpu, link);
-    });
-    f.returnCall('branch_slow', cpu, rec, this.branchTarget());
+    f.if(link, () => follow(f, this.chain, rec, link, 1));
+    const target = f.let(this.branchTarget());
+    // Into another page; a branch that was cut to 16 bits is looked at by branch_slow.
+    f.if(x.compare('ge_u', this.rec.load('i32', REC.DISP), x.i32Const(4096)), () => this.chain.jump(rec, target));
+    f.returnCall('branch_slow', cpu, rec, target);
   }
   jump(rip: Expr): void {
-    this.f.returnCall('retire_goto', this.cpu, this.rec.address, this.cutRip(i64(rip), this.w));
+    this.chain.jump(this.rec.address, this.cutRip(i64(rip), this.w));
     this.left = true;
   }
 
@@ -457,7 +446,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
     return x.i64Const(0n);
   }
   check(name: string, ...args: Expr[]): void {
-    this.f.if(this.helper(name, args), () => this.leaveWithFault());
+    this.f.unlikely(this.helper(name, args), () => this.leaveWithFault());
   }
   transfer(name: string, ...args: Expr[]): void {
     this.check(name, ...args);

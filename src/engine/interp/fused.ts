@@ -12,6 +12,7 @@ import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
 import type { Shape } from '../shape.ts';
 import { HandlerOps } from './backend.ts';
+import { type Chain, goOn } from './chain.ts';
 import { type RecordFields, recordAt } from './record.ts';
 
 type Expr = x.Expr;
@@ -41,8 +42,8 @@ const RECIPES: ReadonlyMap<string, FlagRecipe> = new Map(FLAG_RECIPES.map((r) =>
 class BranchOps extends HandlerOps {
   private readonly known: KnownFlags;
 
-  constructor(f: FunctionBuilder, shape: Shape, rec: RecordFields, known: KnownFlags) {
-    super(f, shape, rec);
+  constructor(f: FunctionBuilder, shape: Shape, rec: RecordFields, chain: Chain, known: KnownFlags) {
+    super(f, shape, rec, chain);
     this.known = known;
   }
   override cond(cc: number): Expr {
@@ -68,11 +69,11 @@ export function fusedPairs(shapes: readonly Shape[], once: (list: Shape[]) => Sh
   return pairs;
 }
 
-/** Writes the two instructions up to where the branch is not taken. @returns the branch's record */
-export function writeFused(f: FunctionBuilder, comparison: Shape, branch: Shape): Expr {
-  const first = new ComparisonOps(f, comparison, recordAt(f.param(1)));
+/** Writes the handler of the two instructions; the comparison's record is the function's second parameter. */
+export function writeFused(f: FunctionBuilder, chain: Chain, comparison: Shape, branch: Shape): void {
+  const first = new ComparisonOps(f, comparison, recordAt(f.param(1)), chain);
   comparison.row.exec(first);
   const rec = f.let(x.add(f.param(1), x.i32Const(REC.SIZE)));
-  branch.row.exec(new BranchOps(f, branch, recordAt(rec), first.known!));
-  return rec;
+  branch.row.exec(new BranchOps(f, branch, recordAt(rec), chain, first.known!));
+  goOn(f, chain, rec);
 }

@@ -2,7 +2,7 @@
 import { CODE_PAGE, CPU, ITLB, REC } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
-import { HANDLER } from './backend.ts';
+import { HANDLER } from './chain.ts';
 import { FIRST_REGION } from './special.ts';
 
 type Expr = x.Expr;
@@ -42,7 +42,7 @@ export function withRecordAt(f: FunctionBuilder, cpu: Expr, rip: Expr, then: (t:
  */
 export function gotoKnown(f: FunctionBuilder, cpu: Expr, rip: Expr): void {
   withRecordAt(f, cpu, rip, (t) => {
-    const handler = f.let(load32(t, REC.HANDLER));
+    const handler = f.let(x.load('i32_16u', t, REC.HANDLER));
     f.if(x.compare('ge_u', handler, x.i32Const(FIRST_REGION)), () => {
       f.store('i32', cpu, CPU.budget!, x.add(load32(cpu, CPU.budget!), x.load('i32_16u', t, REC.COUNT)));
       f.returnCallIndirect(HANDLER, handler, cpu, t);

@@ -1,9 +1,6 @@
 /**
  * The interpreter as one WebAssembly module: a handler per shape of instruction, chained by tail calls, and the
  * functions between them (flags, jumps through the instruction TLB, faults).
- *
- * Accounting: `budget - COUNT(record)` is the number of instructions left when a record is reached; so a handler
- * that goes elsewhere takes COUNT + 1 off, and whoever enters a trace adds the COUNT of the record it enters.
  */
 import { CC_OPS, ccRecipe, condition, recipeCondition, recipeFlag } from '../../isa/flags.ts';
 import { HELPERS } from '../../isa/helpers.ts';
@@ -13,14 +10,16 @@ import type { Row } from '../../isa/row.ts';
 import * as x from '../../wasm/expr.ts';
 import { type FuncType, type FunctionBuilder, ModuleBuilder } from '../../wasm/module.ts';
 import type { FusionIndex } from '../fusion.ts';
-import { isConditionalBranch, type Shape, shapeKey, shapesOf } from '../shape.ts';
+import { type Shape, shapeKey, shapeName, shapesOf } from '../shape.ts';
 import { defineAgen } from './agen.ts';
 import { defineArithmetic } from './arithmetic.ts';
-import { countEntry, HANDLER, HandlerOps } from './backend.ts';
+import { account, type Chain, enter, follow, HANDLER, tailCalls } from './chain.ts';
+import { COMMON_HANDLERS } from './common.ts';
+import { defineCore, type Writer } from './core.ts';
 import { fusedPairs, writeFused } from './fused.ts';
 import { codePageEntry, itlbEntry, itlbTag, withRecordAt } from './goto.ts';
+import { writeHandler } from './handler.ts';
 import { PureWasm } from './pure.ts';
-import { recordAt } from './record.ts';
 import { EMPTY, FIRST_HANDLER, FIRST_REGION, SPECIAL, TABLE_SIZE } from './special.ts';
 
 type Expr = x.Expr;
@@ -50,11 +49,6 @@ export const INTERPRETER_FUNCTIONS: readonly string[] = [
   ...FLAGS.map((f) => `flag_${f}`),
   ...Array.from({ length: 8 }, (_, i) => `cond_${2 * i}`),
 ];
-
-/** Classes for fp_check. */
-const UNIT = { x87: 0, 'x87-nowait': 1, mmx: 2, sse: 3, avx: 4 } as const;
-/** Field that tells whether a unit needs the check at all. */
-const TRAP = { x87: 'fpu_trap', 'x87-nowait': 'fpu_trap', mmx: 'fpu_trap', sse: 'sse_trap', avx: 'avx_trap' } as const;
 
 export interface InterpreterModule {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -154,25 +148,12 @@ function defineExplicit(m: ModuleBuilder): void {
   });
 }
 
-/** budget -= COUNT(rec) + retired. */
-function account(f: FunctionBuilder, cpu: Expr, rec: Expr, retired: number): Expr {
-  const left = f.let(x.sub(x.sub(load32(cpu, CPU.budget!), load16(rec, REC.COUNT)), x.i32Const(retired)));
-  f.store('i32', cpu, CPU.budget!, left);
-  return left;
-}
 /** rip = page_base + offset of the record (+ its length). */
 function storeRip(f: FunctionBuilder, cpu: Expr, rec: Expr, after: boolean): void {
   const length = after ? x.load('i32_8u', rec, REC.LEN) : x.i32Const(0);
   const rip = x.add(load64(cpu, CPU.page_base!), x.extendU(x.add(load16(rec, REC.OFFSET), length)));
   f.store('i64', cpu, CPU.rip!, x.and(rip, load64(cpu, CPU.code_mask!)));
 }
-/** Enters a trace at record `t`, counting how often that happens. */
-function enter(f: FunctionBuilder, cpu: Expr, t: Expr): void {
-  countEntry(f, cpu, t);
-  f.store('i32', cpu, CPU.budget!, x.add(load32(cpu, CPU.budget!), load16(t, REC.COUNT)));
-  f.returnCallIndirect(HANDLER, load32(t, REC.HANDLER), cpu, t);
-}
-
 /** `goto(cpu, rip)`: through the instruction TLB to the record at rip, or to the host to make one. */
 function defineGoto(m: ModuleBuilder): void {
   const f = m.define('goto', { params: ['i32', 'i64'], results: [] });
@@ -181,7 +162,7 @@ function defineGoto(m: ModuleBuilder): void {
     f.store('i64', cpu, CPU.rip!, rip);
     f.return();
   });
-  withRecordAt(f, cpu, rip, (t) => enter(f, cpu, t));
+  withRecordAt(f, cpu, rip, (t) => enter(f, tailCalls(f), t));
   f.store('i64', cpu, CPU.rip!, rip);
   const made = f.variable('i32');
   f.setVariable(made, f.call('fetch_record', cpu));
@@ -192,7 +173,7 @@ function defineGoto(m: ModuleBuilder): void {
   const found = f.let(f.get(made));
   const offset = x.extendU(load16(found, REC.OFFSET));
   f.store('i64', cpu, CPU.page_base!, x.sub(load64(cpu, CPU.rip!), offset));
-  enter(f, cpu, found);
+  enter(f, tailCalls(f), found);
 }
 /** `branch_slow(cpu, rec, target)`: a taken branch whose link is not known; learns it when the target is in this page. */
 function defineBranchSlow(m: ModuleBuilder, name: string, retired: number): void {
@@ -211,7 +192,7 @@ function defineBranchSlow(m: ModuleBuilder, name: string, retired: number): void
       const t = f.let(codePageEntry(load32(entry, ITLB.OFFSET + ITLB.PAGE), within));
       f.if(t, () => {
         f.store('i32', rec, REC.LINK, t);
-        enter(f, cpu, t);
+        enter(f, tailCalls(f), t);
       });
     });
   });
@@ -281,6 +262,15 @@ function defineJoints(m: ModuleBuilder): void {
   for (const name of INTERPRETER_FUNCTIONS) m.export(name);
 }
 
+/** To the record or rip that follows a trace. */
+function writeJoin(f: FunctionBuilder, chain: Chain): void {
+  const [cpu, rec] = [f.param(0), f.param(1)];
+  const link = f.let(load32(rec, REC.LINK));
+  f.if(link, () => follow(f, chain, rec, link, 0));
+  const target = x.add(load64(cpu, CPU.page_base!), x.load('i64_32s', rec, REC.DISP));
+  f.returnCall('join_slow', cpu, rec, x.and(target, load64(cpu, CPU.code_mask!)));
+}
+
 function defineSpecials(m: ModuleBuilder): void {
   m.define(EMPTY, HANDLER).unreachable();
   m.export(EMPTY);
@@ -291,25 +281,12 @@ function defineSpecials(m: ModuleBuilder): void {
   resync.returnCall('goto_events', resync.param(0));
 
   const join = m.define('join', HANDLER);
-  {
-    const [cpu, rec] = [join.param(0), join.param(1)];
-    const link = join.let(load32(rec, REC.LINK));
-    join.if(link, () => {
-      countEntry(join, cpu, link);
-      const left = join.let(x.sub(load32(cpu, CPU.budget!), load16(rec, REC.COUNT)));
-      join.store('i32', cpu, CPU.budget!, x.add(left, load16(link, REC.COUNT)));
-      join.if(x.compare('lt_s', left, x.i32Const(0)), () => join.returnCall('yield_at', cpu, link));
-      join.returnCallIndirect(HANDLER, load32(link, REC.HANDLER), cpu, link);
-    });
-    const target = x.add(load64(cpu, CPU.page_base!), x.load('i64_32s', rec, REC.DISP));
-    join.returnCall('join_slow', cpu, rec, x.and(target, load64(cpu, CPU.code_mask!)));
-  }
+  writeJoin(join, tailCalls(join));
   const guard = m.define('guard', HANDLER);
   {
     const [cpu, rec] = [guard.param(0), guard.param(1)];
     guard.if(x.eqz(guard.call('straddle_holds', cpu, rec)), () => guard.returnCall('resync', cpu, rec));
-    const next = guard.let(x.add(rec, x.i32Const(2 * REC.SIZE)));
-    guard.returnCallIndirect(HANDLER, load32(next, REC.HANDLER), cpu, next);
+    tailCalls(guard).to(guard.let(x.add(rec, x.i32Const(2 * REC.SIZE))));
   }
   const alone = m.define('alone', HANDLER);
   storeRip(alone, alone.param(0), alone.param(1), false);
@@ -324,89 +301,57 @@ function defineSpecials(m: ModuleBuilder): void {
   defineAgen(m);
 }
 
-/** What every handler does before its row: is the unit it uses available? */
-function checkUnit(f: FunctionBuilder, row: Row): void {
-  if (!row.unit) return;
-  const [cpu, rec] = [f.param(0), f.param(1)];
-  f.if(load32(cpu, CPU[TRAP[row.unit]]!), () => {
-    f.if(f.call('fp_check', cpu, x.i32Const(UNIT[row.unit!])), () => f.returnCall('fault', cpu, rec));
-  });
-}
-function next(f: FunctionBuilder, row: Row, fallsThrough: boolean): void {
-  const [cpu, rec] = [f.param(0), f.param(1)];
-  if (row.ends && !fallsThrough) {
-    f.returnCall('retire_events', cpu, rec);
-    return;
+/** Handlers in the order of their places in the table. */
+class Handlers {
+  /** Names of the functions from FIRST_HANDLER on. */
+  readonly names: string[] = COMMON_HANDLERS.map(() => CORE);
+  /** Cases of the function of the commonest handlers, by place. */
+  readonly cases = new Map<number, Writer>();
+  private readonly m: ModuleBuilder;
+  private readonly common = new Map(COMMON_HANDLERS.map((name, i) => [name, FIRST_HANDLER + i]));
+  /** Places by what the handlers' functions consist of. */
+  private readonly byBody = new Map<string, number>();
+
+  constructor(m: ModuleBuilder) {
+    this.m = m;
   }
-  goOn(f, rec);
-}
-/** To the record behind one. */
-function goOn(f: FunctionBuilder, rec: Expr): void {
-  const after = f.let(x.add(rec, x.i32Const(REC.SIZE)));
-  f.returnCallIndirect(HANDLER, load32(after, REC.HANDLER), f.param(0), after);
-}
-
-function defineHandler(m: ModuleBuilder, name: string, shape: Shape): FunctionBuilder {
-  const f = m.define(name, HANDLER);
-  const s = new HandlerOps(f, shape, recordAt(f.param(1)));
-  checkUnit(f, shape.row);
-  if (shape.rep !== 'none') {
-    defineRepeat(f, s, shape);
-    return f;
+  /** Adds a handler, unless there is one with the same code. @returns its place */
+  add(name: string, write: Writer): number {
+    const f = this.m.define(name, HANDLER);
+    write(f, tailCalls(f));
+    const body = f.body().join();
+    const known = this.byBody.get(body);
+    const common = known === undefined ? this.common.get(name) : undefined;
+    const place = known ?? common ?? FIRST_HANDLER + this.names.length;
+    if (known !== undefined || common !== undefined) this.m.dropLast();
+    else this.names.push(name);
+    if (common !== undefined) this.cases.set(common, write);
+    this.byBody.set(body, place);
+    return place;
   }
-  shape.row.exec(s);
-  if (!s.left) next(f, shape.row, isConditionalBranch(shape.row));
-  return f;
-}
-
-/** REP: the row's meaning is one iteration; it is repeated until rCX (and ZF) say stop (SDM vol.2 REP). */
-function defineRepeat(f: FunctionBuilder, s: HandlerOps, shape: Shape): void {
-  const { row, asize } = shape;
-  const [cpu, rec] = [f.param(0), f.param(1)];
-  const again = (cost: Expr): void => {
-    const left = f.let(x.sub(load32(cpu, CPU.budget!), cost));
-    f.store('i32', cpu, CPU.budget!, left);
-    f.if(x.compare('lt_s', x.sub(left, load16(rec, REC.COUNT)), x.i32Const(0)), () =>
-      f.returnCall('yield_at', cpu, rec),
-    );
-    f.returnCallIndirect(HANDLER, load32(rec, REC.HANDLER), cpu, rec);
-  };
-  f.if(x.eqz(s.reg(asize, 1)), () => next(f, row, false));
-  if (row.bulk) {
-    const width = x.i32Const(s.width(0) || s.w);
-    const done = f.let(f.call(row.bulk, cpu, width, x.i32Const(asize), load16(rec, REC.SEG)));
-    f.if(x.wrap(done), () => again(x.wrap(done)));
+  /** Defines the function of the commonest. */
+  defineCommon(): void {
+    const missing = [...this.common].find(([, place]) => !this.cases.has(place));
+    if (missing) throw new Error(`common.ts: no handler of its own is called "${missing[0]}"`);
+    const specials: [number, Writer][] = [[SPECIAL.join, writeJoin]];
+    const places = [...this.cases].sort(([a], [b]) => a - b);
+    defineCore(this.m, CORE, new Map([...specials, ...places]));
   }
-  row.exec(s);
-  const left = f.let(s.zext(asize, s.sub(s.reg(asize, 1), s.k(1n))));
-  s.setReg(asize, 1, left);
-  const zf = (): Expr => x.compare(shape.rep === 'rep' ? 'eq' : 'ne', f.call('flag_zf', cpu), x.i32Const(0));
-  const done = x.eqz(left);
-  const stop = row.rep === 'zf' ? x.or(done, zf()) : done;
-  f.if(stop, () => next(f, row, false));
-  again(x.i32Const(1));
 }
+/** The function of the commonest handlers. */
+const CORE = 'core';
 
-const nameOf = ({ row, rowId, w, env, ea, asize, rep }: Shape): string =>
-  `${row.name}_${rowId}_${w}_${env}_${ea}_${asize}_${rep}`;
-
-/** Adds the handlers of pairs of instructions to `names`. */
-function defineFused(
-  m: ModuleBuilder,
-  shapes: readonly Shape[],
-  handlers: ReadonlyMap<number, number>,
-  names: string[],
-): FusionIndex {
-  const placeOf = (shape: Shape): number => handlers.get(shapeKey(shape))!;
+/** Adds the handlers of pairs of instructions. */
+function addFused(handlers: Handlers, shapes: readonly Shape[], places: ReadonlyMap<number, number>): FusionIndex {
+  const placeOf = (shape: Shape): number => places.get(shapeKey(shape))!;
   const once = (list: Shape[]): Shape[] => [...new Map(list.map((shape) => [placeOf(shape), shape])).values()];
   const known = new Set<string>();
   return fusedPairs(shapes, once).flatMap(([first, second]) => {
     const [p, q] = [placeOf(first), placeOf(second)];
     if (known.has(`${p} ${q}`)) return [];
     known.add(`${p} ${q}`);
-    const f = m.define(`${nameOf(first)}+${nameOf(second)}`, HANDLER);
-    goOn(f, writeFused(f, first, second));
-    return [p, q, FIRST_HANDLER + names.push(f.name) - 1];
+    const name = `${shapeName(first)} + ${second.row.name}`;
+    return [p, q, handlers.add(name, (f, chain) => writeFused(f, chain, first, second))];
   });
 }
 
@@ -428,24 +373,20 @@ export function buildInterpreter(
   defineJoints(m);
   defineSpecials(m);
 
-  const handlers = new Map<number, number>();
-  const names: string[] = [];
-  const byBody = new Map<string, number>();
+  const handlers = new Handlers(m);
   const shapes = rows.flatMap((row, rowId) => shapesOf(row, rowId));
-  for (const shape of shapes) {
-    const name = nameOf(shape);
-    const body = defineHandler(m, name, shape).body().join();
-    const known = byBody.get(body);
-    if (known !== undefined) m.dropLast();
-    else names.push(name);
-    const index = known ?? FIRST_HANDLER + names.length - 1;
-    byBody.set(body, index);
-    handlers.set(shapeKey(shape), index);
-  }
-  const fusion = defineFused(m, shapes, handlers, names);
-  for (const [name, index] of Object.entries(SPECIAL)) m.element(x.i32Const(index), [name]);
+  const places = new Map(
+    shapes.map((shape) => [
+      shapeKey(shape),
+      handlers.add(shapeName(shape), (f, chain) => writeHandler(f, chain, shape)),
+    ]),
+  );
+  const fusion = addFused(handlers, shapes, places);
+  handlers.defineCommon();
+  const { names } = handlers;
+  for (const [name, index] of Object.entries(SPECIAL)) m.element(x.i32Const(index), [name === 'join' ? CORE : name]);
   m.element(x.i32Const(FIRST_HANDLER), names);
   const table = { type: HANDLER, size: TABLE_SIZE, filledWith: EMPTY };
   if (FIRST_HANDLER + names.length > FIRST_REGION) throw new RangeError('more handlers than places in the table');
-  return { bytes: m.build({ ...memory, table }), handlers, fusion };
+  return { bytes: m.build({ ...memory, table }), handlers: places, fusion };
 }

@@ -31,5 +31,5 @@ export function checkSegment(
     ),
     x.compare('lt_u', offset, x.i32Const(NEAR_THE_END)),
   );
-  f.if(x.eqz(isOpen), () => f.if(f.call('seg_check', cpu, number, offset, bytes, write), refused));
+  f.unlikely(x.eqz(isOpen), () => f.if(f.call('seg_check', cpu, number, offset, bytes, write), refused));
 }

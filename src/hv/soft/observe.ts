@@ -34,5 +34,5 @@ export function nextHandler(view: DataView, cpu: number): number {
   if (view.getBigUint64(entry + ITLB.TAG, true) !== tag) return -1;
   const page = view.getUint32(entry + ITLB.PAGE, true);
   const rec = view.getUint32(page + CODE_PAGE.ENTRY + Number(linear & 0xfffn) * 4, true);
-  return rec === 0 ? -1 : view.getUint32(rec + REC.HANDLER, true);
+  return rec === 0 ? -1 : view.getUint16(rec + REC.HANDLER, true);
 }

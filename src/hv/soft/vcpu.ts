@@ -140,7 +140,7 @@ export class SoftVcpu {
         onRegion: o.onRegion,
         onModule: o.onModule,
       });
-      this.translator.resetCounters(this.cpu, o.hotThreshold);
+      this.translator.setThreshold(o.hotThreshold);
       this.cache.onDrop = () => this.translator?.forget();
     }
     this.cache.explicitFlags = (cpu) => this.interpreter.explicit(cpu);
