@@ -13,6 +13,7 @@ const groups = [
   'SEG',
   'TLB',
   'ITLB',
+  'JUMPS',
   'STLB',
   'RECENT',
   'TLB_LOG',

@@ -272,6 +272,19 @@ export const ITLB = {
 } as const;
 
 /**
+ * Records that were jumped to, behind the instruction TLB: 8 bytes each, found by the linear address. A code page's table
+ * of entries has one for every byte, and jumping by it waits for the host's memory.
+ *   +0 u32 code page   +4 u32 record of it
+ */
+export const JUMPS = {
+  ENTRIES: 4096,
+  ENTRY_SIZE: 8,
+  PAGE: 0,
+  RECORD: 4,
+  OFFSET: ITLB.OFFSET + ITLB.ENTRIES * ITLB.ENTRY_SIZE,
+} as const;
+
+/**
  * Second-level TLB, in sets of four entries of 16 bytes; a second table like it has 2 MiB parts of larger pages:
  *   +0 u64 tag: linear address of the page (of the 2 MiB) | stlb_tag or stlb_global
  *   +8 u64 gpa of the page (of the 2 MiB) | rights and size (see runtime/walk)
@@ -283,7 +296,7 @@ export const STLB = {
   ENTRY_SIZE: 16,
   TAG: 0,
   PAGE: 8,
-  OFFSET: ITLB.OFFSET + ITLB.ENTRIES * ITLB.ENTRY_SIZE,
+  OFFSET: JUMPS.OFFSET + JUMPS.ENTRIES * JUMPS.ENTRY_SIZE,
 } as const;
 const STLB_SET = STLB.WAYS * STLB.ENTRY_SIZE;
 export const STLB_LARGE_OFFSET = STLB.OFFSET + STLB.SETS * STLB_SET;

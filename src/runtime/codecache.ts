@@ -26,6 +26,9 @@ import {
   ITLB_FRAME,
   ITLB_PAGE,
   ITLB_TAG,
+  JUMPS_ENTRIES,
+  JUMPS_ENTRY_SIZE,
+  JUMPS_OFFSET,
   MODE_CODE64,
   P2M_CODE,
   REC_A,
@@ -200,6 +203,7 @@ export function code_reset(cpu: u32): void {
   }
   pages_next = pages_start;
   records_next = records_start;
+  memory.fill(cpu + JUMPS_OFFSET, 0, JUMPS_ENTRIES * JUMPS_ENTRY_SIZE);
 }
 
 /** Bytes in use by records, for statistics. */
@@ -209,7 +213,8 @@ export function code_bytes(): u32 {
 
 /**
  * Guard of an instruction that crosses into the next page: are its bytes there still those that were decoded?
- * The record after the guard holds up to 14 bytes, and at +16 the code page, whose entry is cleared if not.
+ * The record after the guard holds up to 14 bytes, and at +16 the code page, whose entry is cleared if not; nobody who
+ * knows the guard goes by it then.
  */
 export function straddle_holds(cpu: u32, rec: u32): u32 {
   const data = rec + REC_SIZE;
@@ -226,6 +231,7 @@ export function straddle_holds(cpu: u32, rec: u32): u32 {
     }
     if (same) return 1;
   }
+  store<u16>(rec + REC_HANDLER, <u16>resync_handler);
   const page = load<u32>(data + 16);
   store<u32>(page + CODE_PAGE_ENTRY + ((<u32>load<u16>(rec + REC_OFFSET)) << 2), 0);
   return 0;

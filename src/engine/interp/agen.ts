@@ -5,7 +5,7 @@
 import { CPU, EXC, REC } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, ModuleBuilder } from '../../wasm/module.ts';
-import { HANDLER, tailCalls } from './chain.ts';
+import { type Chain, goOn } from './chain.ts';
 import { type RecordFields, recordAt } from './record.ts';
 import { checkSegment } from './segment.ts';
 import { AGEN_ALIGNED, AGEN_LOG2_SHIFT, AGEN_UNIT_SHIFT, type SPECIAL } from './special.ts';
@@ -69,19 +69,18 @@ export function generateAddress(
   f.store('i64', cpu, CPU.ea!, long ? linear : x.and(linear, x.i64Const(0xffff_ffffn)));
 }
 
-function define(m: ModuleBuilder, name: string, kind: AgenKind): void {
-  const f = m.define(name, HANDLER);
+/** Writes the handler of a kind. */
+export function writeAgen(f: FunctionBuilder, chain: Chain, kind: AgenKind): void {
   const [cpu, rec] = [f.param(0), f.param(1)];
   generateAddress(f, cpu, recordAt(rec), kind, (linear) => f.returnCall('agen_fault', cpu, rec, x.wrap(linear)));
-  const next = f.let(x.add(rec, x.i32Const(REC.SIZE)));
-  tailCalls(f).to(next);
+  goOn(f, chain, rec);
 }
 
 /**
  * `agen_fault(cpu, rec, linear)`: a segment refused the access. What the instruction checks before its address comes
  * first: its unit, then the alignment of the operand.
  */
-function defineFault(m: ModuleBuilder): void {
+export function defineAgenFault(m: ModuleBuilder): void {
   const f = m.define('agen_fault', { params: ['i32', 'i32', 'i32'], results: [] });
   const [cpu, rec] = [f.param(0), f.param(1)];
   const info = f.let(field(rec, REC.B));
@@ -95,10 +94,4 @@ function defineFault(m: ModuleBuilder): void {
     f.if(misaligned, () => f.run(f.call('raise', cpu, x.i32Const(EXC.GP), x.i32Const(0)), true));
   });
   f.returnCall('fault', cpu, rec);
-}
-
-/** Defines the eight address-generation handlers under their names in SPECIAL. */
-export function defineAgen(m: ModuleBuilder): void {
-  defineFault(m);
-  for (const [name, kind] of AGEN_KINDS) define(m, name, kind);
 }

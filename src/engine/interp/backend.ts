@@ -18,7 +18,7 @@ import { type Operand, sizeBits } from '../../isa/row.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
 import { memoryOperand, type Shape } from '../shape.ts';
-import { type Chain, follow, tailCalls } from './chain.ts';
+import { type Chain, follow } from './chain.ts';
 import { type FloatState, hasInlineFloat, inlineFloat, isQuiet } from './float.ts';
 import { VectorWasm } from './pure.ts';
 import type { Place, RecordFields } from './record.ts';

@@ -51,9 +51,8 @@ export function account(f: FunctionBuilder, cpu: Expr, rec: Expr, retired: numbe
   return left;
 }
 /** Enters a trace at record `t`, counting how often that happens. */
-export function enter(f: FunctionBuilder, chain: Chain, t: Expr): void {
+export function enter(f: FunctionBuilder, chain: Chain, t: Expr, handler: Expr): void {
   const cpu = f.param(0);
-  const handler = f.let(handlerOf(t));
   countEntry(f, t, handler);
   f.store('i32', cpu, CPU.budget!, x.add(load32(cpu, CPU.budget!), load16(t, REC.COUNT)));
   chain.to(t, handler);

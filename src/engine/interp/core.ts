@@ -42,7 +42,7 @@ export function defineCore(m: ModuleBuilder, name: string, cases: ReadonlyMap<nu
     });
     f.freeTemporaries();
     f.if(x.compare('ge_s', account(f, cpu, rec, 1), x.i32Const(0)), () =>
-      withRecordAt(f, cpu, f.get(rip), (t) => enter(f, { to, jump: () => {} }, t)),
+      withRecordAt(f, cpu, f.get(rip), (t, itsHandler) => enter(f, { to, jump: () => {} }, t, itsHandler)),
     );
     f.returnCall('goto', cpu, f.get(rip));
   });

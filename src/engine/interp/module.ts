@@ -11,13 +11,13 @@ import * as x from '../../wasm/expr.ts';
 import { type FuncType, type FunctionBuilder, ModuleBuilder } from '../../wasm/module.ts';
 import type { FusionIndex } from '../fusion.ts';
 import { type Shape, shapeKey, shapeName, shapesOf } from '../shape.ts';
-import { defineAgen } from './agen.ts';
+import { AGEN_KINDS, defineAgenFault, writeAgen } from './agen.ts';
 import { defineArithmetic } from './arithmetic.ts';
-import { account, type Chain, enter, follow, HANDLER, tailCalls } from './chain.ts';
+import { account, type Chain, enter, follow, HANDLER, handlerOf, tailCalls } from './chain.ts';
 import { COMMON_HANDLERS } from './common.ts';
 import { defineCore, type Writer } from './core.ts';
 import { fusedPairs, writeFused } from './fused.ts';
-import { codePageEntry, itlbEntry, itlbTag, withRecordAt } from './goto.ts';
+import { codePageEntry, itlbEntry, itlbTag, withEntryAt } from './goto.ts';
 import { writeHandler } from './handler.ts';
 import { PureWasm } from './pure.ts';
 import { EMPTY, FIRST_HANDLER, FIRST_REGION, SPECIAL, TABLE_SIZE } from './special.ts';
@@ -162,7 +162,7 @@ function defineGoto(m: ModuleBuilder): void {
     f.store('i64', cpu, CPU.rip!, rip);
     f.return();
   });
-  withRecordAt(f, cpu, rip, (t) => enter(f, tailCalls(f), t));
+  withEntryAt(f, cpu, rip, (t, handler) => enter(f, tailCalls(f), t, handler));
   f.store('i64', cpu, CPU.rip!, rip);
   const made = f.variable('i32');
   f.setVariable(made, f.call('fetch_record', cpu));
@@ -173,7 +173,7 @@ function defineGoto(m: ModuleBuilder): void {
   const found = f.let(f.get(made));
   const offset = x.extendU(load16(found, REC.OFFSET));
   f.store('i64', cpu, CPU.page_base!, x.sub(load64(cpu, CPU.rip!), offset));
-  enter(f, tailCalls(f), found);
+  enter(f, tailCalls(f), found, f.let(handlerOf(found)));
 }
 /** `branch_slow(cpu, rec, target)`: a taken branch whose link is not known; learns it when the target is in this page. */
 function defineBranchSlow(m: ModuleBuilder, name: string, retired: number): void {
@@ -192,7 +192,7 @@ function defineBranchSlow(m: ModuleBuilder, name: string, retired: number): void
       const t = f.let(codePageEntry(load32(entry, ITLB.OFFSET + ITLB.PAGE), within));
       f.if(t, () => {
         f.store('i32', rec, REC.LINK, t);
-        enter(f, tailCalls(f), t);
+        enter(f, tailCalls(f), t, f.let(handlerOf(t)));
       });
     });
   });
@@ -280,8 +280,6 @@ function defineSpecials(m: ModuleBuilder): void {
   account(resync, resync.param(0), resync.param(1), 0);
   resync.returnCall('goto_events', resync.param(0));
 
-  const join = m.define('join', HANDLER);
-  writeJoin(join, tailCalls(join));
   const guard = m.define('guard', HANDLER);
   {
     const [cpu, rec] = [guard.param(0), guard.param(1)];
@@ -298,7 +296,7 @@ function defineSpecials(m: ModuleBuilder): void {
     invalid.run(invalid.call('raise', cpu, load16(rec, REC.A), x.i32Const(0)), true);
     invalid.returnCall('fault', cpu, rec);
   }
-  defineAgen(m);
+  defineAgenFault(m);
 }
 
 /** Handlers in the order of their places in the table. */
@@ -333,13 +331,18 @@ class Handlers {
   defineCommon(): void {
     const missing = [...this.common].find(([, place]) => !this.cases.has(place));
     if (missing) throw new Error(`common.ts: no handler of its own is called "${missing[0]}"`);
-    const specials: [number, Writer][] = [[SPECIAL.join, writeJoin]];
+    const specials = [...COMMON_SPECIALS].map(([name, write]): [number, Writer] => [SPECIAL[name], write]);
     const places = [...this.cases].sort(([a], [b]) => a - b);
     defineCore(this.m, CORE, new Map([...specials, ...places]));
   }
 }
 /** The function of the commonest handlers. */
 const CORE = 'core';
+/** Those of them that are no instructions. */
+const COMMON_SPECIALS: ReadonlyMap<keyof typeof SPECIAL, Writer> = new Map<keyof typeof SPECIAL, Writer>([
+  ['join', writeJoin],
+  ...[...AGEN_KINDS].map(([name, kind]) => [name, (f, chain) => writeAgen(f, chain, kind)] as [typeof name, Writer]),
+]);
 
 /** Adds the handlers of pairs of instructions. */
 function addFused(handlers: Handlers, shapes: readonly Shape[], places: ReadonlyMap<number, number>): FusionIndex {
@@ -384,7 +387,9 @@ export function buildInterpreter(
   const fusion = addFused(handlers, shapes, places);
   handlers.defineCommon();
   const { names } = handlers;
-  for (const [name, index] of Object.entries(SPECIAL)) m.element(x.i32Const(index), [name === 'join' ? CORE : name]);
+  for (const [name, index] of Object.entries(SPECIAL)) {
+    m.element(x.i32Const(index), [COMMON_SPECIALS.has(name as keyof typeof SPECIAL) ? CORE : name]);
+  }
   m.element(x.i32Const(FIRST_HANDLER), names);
   const table = { type: HANDLER, size: TABLE_SIZE, filledWith: EMPTY };
   if (FIRST_HANDLER + names.length > FIRST_REGION) throw new RangeError('more handlers than places in the table');
