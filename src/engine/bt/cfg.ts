@@ -98,7 +98,7 @@ function isTranslatableRow(row: Row, long: boolean, methods: { has(name: string)
 export interface CodeSource {
   /** The instruction at a position with its record; undefined when it cannot be decoded there. */
   insnAt(at: number): RegionInsn | undefined;
-  /** Was the position ever jumped to? Branches that were never taken are left out. */
+  /** Was the position jumped to often enough? Branches that were never or seldom taken are left out. */
   wasReached(at: number): boolean;
   /** Is what begins there better left to the region that it has? */
   isApart(at: number, isCalled: boolean): boolean;

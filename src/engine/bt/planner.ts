@@ -49,6 +49,8 @@ export interface PlannerOptions {
   original(rec: number): number | undefined;
   /** Instructions of the region whose entry a record is. */
   sizeOf(rec: number): number | undefined;
+  /** Was a record jumped to so seldom that a region is better without it? */
+  isCold(rec: number): boolean;
 }
 
 export class Planner {
@@ -99,7 +101,7 @@ export class Planner {
     };
     const code: CodeSource = {
       insnAt,
-      wasReached: (at) => recordAt(at) !== 0,
+      wasReached: (at) => recordAt(at) !== 0 && !this.o.isCold(recordAt(at)),
       isApart: (at, isCalled) => (this.o.sizeOf(recordAt(at)) ?? 0) > (isCalled ? INLINED_INSNS : REPEATED_INSNS),
       canTranslate,
     };

@@ -14,10 +14,12 @@ import { type Entry, type Plan, Planner } from './planner.ts';
 import { rowUse } from './rowuse.ts';
 
 /** Jumps to a record before it is translated, as its counter begins. */
-export const HOT_THRESHOLD = 6000;
+export const HOT_THRESHOLD = 12_000;
 /** What a counter is set to after its record was dealt with; tests that translate everything at once ask again at once. */
 const COUNTER_REST = 0xffff;
 const EAGER_THRESHOLD = 16;
+/** What was jumped to less than this part of the threshold is left out of regions. */
+const COLD_SHARE = 16;
 /** Modules after which everything is dropped and translated anew when it is hot again. */
 const MAX_LIVE_MODULES = 4000;
 /** Places of the table that must be free when a batch is planned: it and those underway fit into them. */
@@ -103,6 +105,7 @@ export class Translator {
   /** Modules that the table keeps alive. */
   private live = 0;
   private rest = COUNTER_REST;
+  private threshold = HOT_THRESHOLD;
   private pending = new Map<number, Entry>();
   /** Records of entries, certain and possible ones, of regions that are being made; with the place if it got hot since. */
   private readonly making = new Map<number, Entry | undefined>();
@@ -122,7 +125,8 @@ export class Translator {
     this.view = new DataView(options.memory.buffer);
     const original = (rec: number): number | undefined => this.originals.get(rec);
     const sizeOf = (rec: number): number | undefined => this.sizes.get(rec);
-    this.planner = new Planner({ ...options, limits: this.limits, original, sizeOf });
+    const isCold = (rec: number): boolean => this.isCold(rec);
+    this.planner = new Planner({ ...options, limits: this.limits, original, sizeOf, isCold });
     this.table = options.interpreter.table as WebAssembly.Table;
     this.compiler = options.compiler;
   }
@@ -130,7 +134,16 @@ export class Translator {
   /** How often what is decoded from now on is jumped to before it is translated (1-65535). */
   setThreshold(jumps = HOT_THRESHOLD): void {
     this.rest = jumps < EAGER_THRESHOLD ? jumps : COUNTER_REST;
+    this.threshold = jumps;
     this.o.cache.heat = jumps;
+  }
+  /** Was a record jumped to so seldom that a region is better without it? */
+  private isCold(rec: number): boolean {
+    const { threshold } = this;
+    if (threshold < EAGER_THRESHOLD || this.originals.has(rec)) return false;
+    const heat = this.view.getUint16(rec + REC.HEAT, true);
+    // One above the threshold has run down before.
+    return heat <= threshold && (threshold - heat) * COLD_SHARE < threshold;
   }
   /** Forgets everything about records: they are being dropped. Modules go with their functions' places in the table. */
   forget(): void {
