@@ -63,6 +63,8 @@ export interface MachineOptions {
    * as for a deterministic machine in any case.
    */
   readonly openCompiler?: ((features: ReadonlySet<string>) => RegionCompiler | undefined) | undefined;
+  /** Told of the machine's memory before anything is put there. */
+  readonly adviseMemory?: ((memory: ArrayBuffer) => void) | undefined;
   /** The compiled engine. */
   readonly image: EngineImage;
 }
@@ -136,7 +138,8 @@ export class Machine {
     checkLogItems(o.log);
     if (o.engine === 'kvm' && !o.openVm) throw new MachineError('no engine to run on', 'use --engine auto');
     const map = createMemoryMap(o.memory);
-    const memory = makeMemory(map.slots.map((s) => ({ gpa: s.gpa, size: s.size, offset: s.slabOffset })));
+    const slots = map.slots.map((s) => ({ gpa: s.gpa, size: s.size, offset: s.slabOffset }));
+    const memory = makeMemory(slots, o.adviseMemory);
     const time = timeOf(o);
     const clock = new HostClock(time.nowNs);
     const other = o.openVm?.(memory);
@@ -319,9 +322,12 @@ function modelOf(o: MachineOptions): CpuModel {
   throw new MachineError(`no CPU model ${o.cpu}`, `give one of ${CPU_MODELS.map((m) => m.name).join(', ')}`);
 }
 
-function makeMemory(slots: ConstructorParameters<typeof SoftMemory>[0]): SoftMemory {
+function makeMemory(
+  slots: ConstructorParameters<typeof SoftMemory>[0],
+  advise: MachineOptions['adviseMemory'],
+): SoftMemory {
   try {
-    return new SoftMemory(slots, 1);
+    return new SoftMemory(slots, 1, undefined, advise);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new MachineError(`this much memory cannot be had: ${error.message}`, 'give less with --memory');

@@ -8,6 +8,7 @@ import type { MachineOptions as MachineEngine } from '../../machine/machine.ts';
 import { readBranchHints } from './branch-hints.ts';
 import type { MachineFactory } from './contract.ts';
 import { HostError, UsageError } from './errors.ts';
+import { adviseHugePages } from './huge-pages.ts';
 import type { IrqchipName } from './options.ts';
 import { openRegionCompiler } from './region-compiler.ts';
 import type { RunOptions } from './run.ts';
@@ -53,7 +54,15 @@ export async function machineFactory(options: EngineOptions): Promise<MachineFac
         if (availableParallelism() < 2) return undefined;
         return openRegionCompiler(features, machineOptions.logOutput);
       };
-      return Machine.create({ ...machineOptions, engine, openVm, openCompiler, cpu, image });
+      return Machine.create({
+        ...machineOptions,
+        engine,
+        openVm,
+        openCompiler,
+        cpu,
+        image,
+        adviseMemory: adviseHugePages,
+      });
     },
   };
 }

@@ -33,9 +33,15 @@ export class SoftMemory implements GuestMemory {
 
   /**
    * @param room least bytes of RAM and first gpa behind all of it, when regions are set later
+   * @param advise told of the memory before anything is put there
    * @throws RangeError when the slots do not fit a WebAssembly memory
    */
-  constructor(slots: readonly MemorySlot[], vcpus: number, room = { slab: 0, gpaTop: 0 }) {
+  constructor(
+    slots: readonly MemorySlot[],
+    vcpus: number,
+    room = { slab: 0, gpaTop: 0 },
+    advise?: (memory: ArrayBuffer) => void,
+  ) {
     this.slots = slots;
     this.slab = Math.max(room.slab, ...slots.map((s) => s.offset + s.size));
     this.size = Math.max(
@@ -45,6 +51,7 @@ export class SoftMemory implements GuestMemory {
     this.layout = planPool(vcpus, this.slab, Math.max(room.gpaTop, ...slots.map((s) => s.gpa + s.size)));
     const pages = this.layout.total / WASM_PAGE;
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    advise?.(this.memory.buffer);
     this.bytes = new Uint8Array(this.memory.buffer);
     this.view = new DataView(this.memory.buffer);
     for (const s of slots) this.mapSlot(s);
