@@ -12,9 +12,15 @@ const LEAST_BYTES = 64 << 20;
 const PAGE = 4096;
 const MADV_HUGEPAGE = 14;
 
-/** Asks for large pages. Without them all works as well, so nothing is said where they cannot be had. */
+/** A kernel that boots touches memory here and there: clearing whole large pages would cost it 3 % of its time. */
+const WAIT_MS = 3000;
+
+/** Asks for large pages, in a while. Without them all works as well, so nothing is said where they cannot be had. */
 export function adviseHugePages(memory: ArrayBuffer): void {
-  if (memory.byteLength < LEAST_BYTES || !isToBeAsked()) return;
+  if (memory.byteLength >= LEAST_BYTES && isToBeAsked()) setTimeout(() => ask(memory), WAIT_MS).unref();
+}
+
+function ask(memory: ArrayBuffer): void {
   try {
     const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
     const madvise = koffi.load('libc.so.6').func('int madvise(void *start, size_t length, int advice)');

@@ -80,11 +80,10 @@ export class SoftMemory implements GuestMemory {
   }
 
   private mapSlot(s: MemorySlot): void {
-    const flags = P2M.PRESENT | (s.readonly ? 0 : P2M.WRITABLE);
-    for (let at = 0; at < s.size; at += PAGE) {
-      const machine = this.layout.ram + s.offset + at;
-      this.view.setUint32(this.layout.p2m + ((s.gpa + at) / PAGE) * 4, machine | flags, true);
-    }
+    const first = (this.layout.ram + s.offset) | P2M.PRESENT | (s.readonly ? 0 : P2M.WRITABLE);
+    const count = s.size / PAGE;
+    const entries = new Uint32Array(this.memory.buffer, this.layout.p2m + (s.gpa / PAGE) * 4, count);
+    for (let n = 0; n < count; n++) entries[n] = first + n * PAGE;
   }
 
   /** @throws HvError for a region that is not whole pages of this RAM below the top, or overlaps another */
@@ -141,11 +140,13 @@ export class SoftMemory implements GuestMemory {
     return ((entry & ~P2M.FLAGS) >>> 0) + (gpa % PAGE);
   }
 
-  /** Calls `each` for every piece of a range that lies in one frame. @throws RangeError outside RAM */
+  /** Calls `each` for every piece of a range that lies together in machine memory. @throws RangeError outside RAM */
   private pieces(gpa: number, length: number, each: (machine: number, done: number, n: number) => void): void {
     for (let done = 0; done < length; ) {
-      const n = Math.min(length - done, PAGE - ((gpa + done) % PAGE));
-      each(this.machine(gpa + done), done, n);
+      const at = this.machine(gpa + done);
+      let n = Math.min(length - done, PAGE - ((gpa + done) % PAGE));
+      while (done + n < length && this.machine(gpa + done + n) === at + n) n += Math.min(length - done - n, PAGE);
+      each(at, done, n);
       done += n;
     }
   }
@@ -167,11 +168,16 @@ export class SoftMemory implements GuestMemory {
       this.bytes.fill(value, at, at + n);
     });
   }
-  /** A device's store into a frame with decoded code drops that code. */
-  private noteStore(gpa: number, n: number): void {
-    const frame = Math.floor(gpa / PAGE);
-    const entry = this.view.getUint32(this.layout.p2m + frame * 4, true);
-    if (entry & P2M.CODE) this.runtime?.code_written(this.vcpuAddress(0), frame, gpa % PAGE, n);
+  /** A device's store into frames with decoded code drops that code. */
+  private noteStore(gpa: number, length: number): void {
+    for (let done = 0; done < length; ) {
+      const at = gpa + done;
+      const n = Math.min(length - done, PAGE - (at % PAGE));
+      const frame = Math.floor(at / PAGE);
+      const entry = this.view.getUint32(this.layout.p2m + frame * 4, true);
+      if (entry & P2M.CODE) this.runtime?.code_written(this.vcpuAddress(0), frame, at % PAGE, n);
+      done += n;
+    }
   }
   /** The slots this memory was made of. */
   get memorySlots(): readonly MemorySlot[] {
