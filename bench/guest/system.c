@@ -27,7 +27,7 @@ static void finish(long check, double operations) {
 }
 
 static void system_calls(void) {
-  const long count = scaled(600000), parent = getppid();
+  const long count = scaled(300000), parent = getppid();
   long same = 0;
   start("syscall");
   for (long i = 0; i < count; i++) same += syscall(SYS_getppid) == parent;
@@ -37,7 +37,7 @@ static void system_calls(void) {
 /** Maps 1 MiB, touches its pages, unmaps it; counted by page. */
 static void page_faults(void) {
   enum { PAGES = 256 };
-  const long rounds = scaled(100);
+  const long rounds = scaled(200);
   long zero = 0;
   start("page-fault");
   for (long round = 0; round < rounds; round++) {
@@ -50,7 +50,7 @@ static void page_faults(void) {
 
 /** A byte goes back and forth between two processes; two switches a turn. */
 static void context_switches(void) {
-  const long count = scaled(8000);
+  const long count = scaled(20000);
   int there[2], back[2];
   unsigned char token = 0;
   if (pipe(there) || pipe(back)) fail("pipe");
@@ -76,7 +76,7 @@ static void context_switches(void) {
 }
 
 static void forks(void) {
-  const long count = scaled(400);
+  const long count = scaled(300);
   long sum = 0;
   start("fork-exit-wait");
   for (long i = 0; i < count; i++) {
@@ -91,7 +91,7 @@ static void forks(void) {
 }
 
 static void execs(void) {
-  const long count = scaled(80);
+  const long count = scaled(30);
   long right = 0;
   start("exec");
   for (long i = 0; i < count; i++) {
@@ -118,7 +118,7 @@ static void open_page(int number, siginfo_t *info, void *context) {
 
 /** A store to a read-only page; the handler of the signal makes it writable. */
 static void protection_traps(void) {
-  const long count = scaled(8000);
+  const long count = scaled(20000);
   struct sigaction action;
   memset(&action, 0, sizeof action);
   action.sa_sigaction = open_page;
