@@ -54,6 +54,8 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
   private readonly limits = new Map<64 | 32, number>();
   /** The last helper call of the current instruction was in line and has left if there was a fault. */
   private faultsLeft = false;
+  /** MXCSR in front of the first helper that the current instruction calls, if that may change it. */
+  private mxcsr: Expr | undefined;
 
   /** `pagesKept`: keys (see accessKey) whose page is worth remembering. */
   constructor(f: FunctionBuilder, control: RegionControl, pagesKept: ReadonlyMap<string, PageUse>) {
@@ -65,6 +67,7 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
     super.begin(i);
     this.left = false;
     this.faultsLeft = false;
+    this.mxcsr = undefined;
     this.takesNumbers = this.inNumbers && i.insn.row.unit === 'sse' && NUMBER_ROWS.has(i.insn.row.name);
   }
   override prologue(): void {
@@ -204,6 +207,7 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
     const converted = args.map((a, i) => (spec.params[i] === 'i' ? x.wrap(a) : spec.params[i] === 'l' ? i64(a) : a));
     if (!hasInlineFloat(name)) {
       this.irreversible = true;
+      if (name.startsWith('sse_')) this.mxcsr ??= this.f.let(x.load('i32', this.cpu, CPU.mxcsr!));
       return this.f.call(name, this.cpu, ...converted);
     }
     this.faultsLeft = true;
@@ -224,8 +228,17 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
     return super.endFirstTurn(settled);
   }
   private floatState(): FloatState {
-    this.float ??= { quiet: this.f.variable('i32'), leaveIf: (c) => this.f.unlikely(c, () => this.leave()) };
+    this.float ??= {
+      quiet: this.f.variable('i32'),
+      leaveIf: (c, mxcsr) => this.f.unlikely(c, () => this.leaveBeforeFloat(mxcsr)),
+    };
     return this.float;
+  }
+  /** The current instruction has set flags of MXCSR, or found an exception: it has not been carried out. */
+  private leaveBeforeFloat(mxcsr: Expr): void {
+    this.f.store('i32', this.cpu, CPU.mxcsr!, mxcsr);
+    this.f.store('i32', this.cpu, CPU.sse_fault!, x.i32Const(0));
+    this.leave();
   }
   call(name: string, ...args: Expr[]): Expr {
     const e = this.helper(name, args);
@@ -234,6 +247,10 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
     return x.i64Const(0n);
   }
   check(name: string, ...args: Expr[]): void {
+    if (name === 'sse_raise' || name === 'sse_raise_parts') {
+      this.leaveBeforeFloat(this.mxcsr!);
+      return;
+    }
     const synced = SYNCED_HELPERS.get(name);
     if (synced) this.before(synced);
     this.f.unlikely(this.helper(name, args), () => this.leave());

@@ -38,8 +38,11 @@ export const isQuiet = (cpu: Expr): Expr =>
 export interface FloatState {
   /** Variable: isQuiet, kept up to date. */
   readonly quiet: number;
-  /** Goes somewhere else if the condition holds, as the helper left an unmasked exception or a denormal result. */
-  readonly leaveIf?: (condition: Expr) => void;
+  /**
+   * Goes somewhere else if the condition holds, as the helper left an unmasked exception or a denormal result; `mxcsr`:
+   * what MXCSR was before.
+   */
+  readonly leaveIf?: (condition: Expr, mxcsr: Expr) => void;
   /**
    * Goes somewhere else, where the operation is carried out again, instead of calling the helper. `limits`: see
    * ordinaryLimit.
@@ -78,11 +81,12 @@ export function inlineFloat(f: FunctionBuilder, cpu: Expr, name: string, args: r
       if (s.fault !== undefined) f.setVariable(s.fault, x.i32Const(0));
       f.br(done);
     });
+    const mxcsr = f.let(x.load('i32', cpu, CPU.mxcsr!));
     const slow = f.let(f.call(name, cpu, ...inputs));
     f.setVariable(result, toFloat(bits, slow));
     const fault = x.load('i32', cpu, CPU.sse_fault!);
     if (s.fault !== undefined) f.setVariable(s.fault, fault);
-    s.leaveIf?.(x.or(fault, isDenormal(bits, slow)));
+    s.leaveIf?.(x.or(fault, isDenormal(bits, slow)), mxcsr);
     f.setVariable(s.quiet, isQuiet(cpu));
   });
   return x.asNumberBits(toBits(bits, x.localGet(result, type)), s.leaveIf !== undefined);
