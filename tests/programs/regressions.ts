@@ -20,4 +20,16 @@ export const REGRESSIONS: readonly Regression[] = [
     what: 'a region left before an unmasked SSE exception, which MXCSR told of already',
     spec: '777129 far | loop:109jo7t(table:9moaw9) masked:vsonq0(nearby:1bmxx33) | function:1hhnxug',
   },
+  {
+    what: 'flags were dead where a region goes into another page, which it may find changed and be left',
+    spec: '881169 near | shortBranch:1nra8gm move:puth6v shortBranch:1d6x23s loop:oucve6(kernelGs:1jrz93l) processor:pail3g pageTable:smtk4v patchOpcode:133cfmc masked:1dx776m | function:57ayqh',
+  },
+  {
+    what: 'behind a branch whose target was written in place, temporaries that flags and registers were known by were used again',
+    spec: '881252 far | otherPage:1uy4qwu | function:1urx4oy',
+  },
+  {
+    what: 'the same',
+    spec: '881158 near | samePage:1rdbkiz loop:hdxdid(straight:1wrk3te otherPage:x8qcy4 nearby:krldws) | ',
+  },
 ];

@@ -62,7 +62,7 @@ export abstract class RegionFlags extends RegionMemory {
     super.forget();
     this.flagState = { kind: 'unknown' };
   }
-  protected override keepKnown(): void {
+  override keepKnown(): void {
     super.keepKnown();
     this.keepFlags(this.flagState);
     this.keepFlags(this.turnFlags);

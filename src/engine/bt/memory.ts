@@ -106,7 +106,7 @@ export abstract class RegionMemory extends RegionRegisters {
     super.forget();
     this.hosts.clear();
   }
-  protected override keepKnown(): void {
+  override keepKnown(): void {
     super.keepKnown();
     for (const { host } of this.hosts.values()) this.f.keep(host);
   }

@@ -128,7 +128,7 @@ export class RegionWriter {
       leaveBehindIf: (c: Expr): void => f.unlikely(c, () => this.leaveBehind()),
     };
     this.ops = new RegionOps(this.f, control, pagesKept(cfg, this.s, this.turned));
-    this.needFlags = blocksNeedingFlags(cfg, this.sites, (from, to) => this.goesBack(from, to));
+    this.needFlags = blocksNeedingFlags(cfg, this.sites, (from, to) => this.mayLeave(from, to));
     this.compared = this.commonComparisons();
     this.budget = f.variable('i32');
     this.exitSite = f.variable('i32');
@@ -178,7 +178,10 @@ export class RegionWriter {
     return this.ownLoops.has(target) && from !== target ? target + WAY_IN : target;
   }
 
-  /** An edge that leaves the region when the budget is used up, or always. */
+  /** An edge that leaves the region when the budget is used up, or the other page is not what it was. */
+  private mayLeave(from: number, to: number): boolean {
+    return this.goesBack(from, to) || pageOf(from) !== pageOf(to);
+  }
   private goesBack(from: number, to: number): boolean {
     return this.s.index.get(to)! <= this.s.index.get(from)!;
   }
@@ -439,6 +442,8 @@ export class RegionWriter {
     }
     this.tree(to);
     [this.node, this.block, this.done, this.ops.knowledge] = saved;
+    // What is known is in temporaries that the other node's code has used since.
+    this.ops.keepKnown();
   }
 
   // --- blocks ----------------------------------------------------------------------------------------------

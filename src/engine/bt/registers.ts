@@ -170,7 +170,7 @@ export abstract class RegionRegisters extends VectorWasm {
     }
   }
   /** Keeps the temporaries that what is known refers to. */
-  protected keepKnown(): void {
+  keepKnown(): void {
     const { f } = this;
     for (const k of this.known) {
       if (k.value) f.keep(k.value);
