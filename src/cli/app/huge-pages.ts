@@ -12,7 +12,7 @@ const LEAST_BYTES = 64 << 20;
 const PAGE = 4096;
 const MADV_HUGEPAGE = 14;
 
-/** A kernel that boots touches memory here and there: clearing whole large pages would cost it 3 % of its time. */
+/** A kernel that boots touches memory here and there: clearing whole large pages would cost it a few percent of its time. */
 const WAIT_MS = 3000;
 
 /** Asks for large pages, in a while. Without them all works as well, so nothing is said where they cannot be had. */

@@ -101,7 +101,10 @@ export class Planner {
     };
     const code: CodeSource = {
       insnAt,
-      wasReached: (at) => recordAt(at) !== 0 && !this.o.isCold(recordAt(at)),
+      wasReached: (at) => {
+        const rec = recordAt(at);
+        return rec !== 0 && !this.o.isCold(rec);
+      },
       isApart: (at, isCalled) => (this.o.sizeOf(recordAt(at)) ?? 0) > (isCalled ? INLINED_INSNS : REPEATED_INSNS),
       canTranslate,
     };

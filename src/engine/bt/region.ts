@@ -178,10 +178,11 @@ export class RegionWriter {
     return this.ownLoops.has(target) && from !== target ? target + WAY_IN : target;
   }
 
-  /** An edge that leaves the region when the budget is used up, or the other page is not what it was. */
+  /** An edge on which the region may be left although its target is in it: by goesBack, or as the other page has changed. */
   private mayLeave(from: number, to: number): boolean {
     return this.goesBack(from, to) || pageOf(from) !== pageOf(to);
   }
+  /** An edge that leaves the region when the budget is used up, or always. */
   private goesBack(from: number, to: number): boolean {
     return this.s.index.get(to)! <= this.s.index.get(from)!;
   }
