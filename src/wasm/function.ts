@@ -109,6 +109,17 @@ export class FunctionBuilder {
     for (const t of [i32, i64, f32, f64, v128]) t.free = t.locals.length;
     this.round++;
   }
+  /** Has `body` emit, and takes back what it has emitted: what it would do can be learnt from it. */
+  rehearse(body: () => void): void {
+    const [code, hints] = [this.code.length, this.hints.length];
+    const free = TYPES.map((t) => this.temporaries[t].free);
+    body();
+    this.code.length = code;
+    this.hints.length = hints;
+    TYPES.forEach((t, i) => {
+      this.temporaries[t].free = free[i]!;
+    });
+  }
   /** Keeps the temporaries that `e` reads. */
   keep(e: Expr): void {
     visitLocals(e, this.keepLocal);
@@ -262,4 +273,5 @@ export class FunctionBuilder {
     this.code.uleb(index);
   }
 }
+const TYPES = ['i32', 'i64', 'f32', 'f64', 'v128'] as const;
 const [IF, BLOCK, LOOP, CALL] = [[0x04, 0x40], [0x02, 0x40], [0x03, 0x40], [0x10]] as const;

@@ -151,6 +151,7 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
     }
     for (const [r, lane] of this.lanes) this.settleLane(r, lane);
     this.lanes.clear();
+    this.putWritten();
     const before = this.knowledge;
     const wasLeft = this.left;
     const condition = this.truth(c);
@@ -163,6 +164,7 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
       body?.();
       changed ||= this.flagState !== before.flags;
       for (const [r, lane] of this.lanes) this.settleLane(r, lane);
+      this.storeWritten();
       // What the other arm will do is not known yet.
       if (changed || (!last && otherwise)) this.settleFlags();
     };
@@ -178,6 +180,7 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
   }
   fault(c: Expr, _name: FaultName, _error?: Expr): void {
     if (c.constant === 0n) return;
+    this.putWritten();
     this.f.unlikely(this.truth(c), () => this.leave());
   }
   nextRip(): Expr {
@@ -259,21 +262,16 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
   /** Puts what a helper looks at where it looks. */
   private before(s: Synced): void {
     const { f, cpu } = this;
-    for (const r of s.reads ?? []) f.store('i64', cpu, CPU.gpr! + r * 8, this.gpr(r));
+    for (const r of s.reads ?? []) this.putInState(r);
     if (!s.flags) return;
     this.settleFlags();
-    this.ccVars();
     this.storeFlags();
     f.run(f.call('explicit', cpu));
   }
   /** Takes up what a helper has changed. */
   private behind(s: Synced): void {
     const { f, cpu } = this;
-    for (const r of s.writes ?? []) {
-      this.noteWrite(r);
-      f.setVariable(this.gprVar(r), x.load('i64', cpu, CPU.gpr! + r * 8));
-      this.known[r] = NOTHING;
-    }
+    for (const r of s.writes ?? []) this.takeFromState(r);
     if (s.flags) this.flagState = { kind: 'bits', bits: f.let(x.load('i64', cpu, CPU.cc_x!)) };
     if (s.base !== undefined) {
       this.segmentBase(s.base);

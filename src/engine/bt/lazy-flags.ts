@@ -8,6 +8,7 @@ import { FLAG_BIT, FLAGS, type Flag, type Width } from '../../isa/ops.ts';
 import * as x from '../../wasm/expr.ts';
 import { type MemoryKnowledge, RegionMemory } from './memory.ts';
 import type { CarriedRegisters } from './registers.ts';
+import type { Access } from './spans.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;
@@ -57,6 +58,23 @@ export abstract class RegionFlags extends RegionMemory {
     this.returnToHosts(k.hosts);
     this.flagState = k.flags;
   }
+  /** Has `body` emit, and takes that back. `body` is to call rehearseBlock for each block. */
+  rehearse(body: () => void): void {
+    const versions = [...this.versions];
+    this.f.rehearse(body);
+    versions.forEach((v, r) => {
+      this.versions[r] = v;
+    });
+  }
+  /** @returns what is accessed by the instructions that `block` emits, of which those that `behind` emits follow */
+  rehearseBlock(block: () => void, behind: () => void): readonly Access[] {
+    const here = this.knowledge;
+    const found = this.noteAccesses();
+    block();
+    behind();
+    this.knowledge = here;
+    return found;
+  }
   /** Paths come together here: registers are in their locals, flags in theirs. */
   override forget(): void {
     super.forget();
@@ -94,7 +112,9 @@ export abstract class RegionFlags extends RegionMemory {
     this.cc ??= { op: f.variable('i32'), r: f.variable('i64'), x: f.variable('i64'), y: f.variable('i64') };
     return this.cc;
   }
+  /** Puts the flags of the locals into the state. */
   protected storeFlags(): void {
+    if (this.inState) return;
     const { f, cpu } = this;
     const cc = this.ccVars();
     const op = f.get(cc.op);
@@ -127,12 +147,17 @@ export abstract class RegionFlags extends RegionMemory {
   /** Puts what is known into the locals: on the way out, or where paths come together; `flags`: flags too. */
   settle(flags = true): void {
     for (const [r, lane] of this.lanes) this.settleLane(r, lane);
+    this.storeWritten();
     if (flags) this.settleFlags();
   }
   protected settleFlags(): void {
     const { f } = this;
     const state = this.flagState;
     if (state.kind === 'unknown') return;
+    if (this.inState) {
+      this.flagsToState(state);
+      return;
+    }
     const cc = this.ccVars();
     if (state.kind === 'again') {
       f.if(f.get(state.again), () => this.setCc(state));
@@ -144,6 +169,19 @@ export abstract class RegionFlags extends RegionMemory {
       return;
     }
     this.setCc(state);
+  }
+  private flagsToState(state: FlagState): void {
+    const { f, cpu } = this;
+    if (state.kind === 'bits') {
+      f.store('i32', cpu, CPU.cc_op!, x.i32Const(0));
+      f.store('i64', cpu, CPU.cc_x!, state.bits);
+    } else if (state.kind === 'recipe') {
+      const { uses } = ccRecipe(state.op)!.recipe;
+      f.store('i32', cpu, CPU.cc_op!, x.i32Const(state.op));
+      f.store('i64', cpu, CPU.cc_r!, state.r);
+      if (uses >= 1) f.store('i64', cpu, CPU.cc_x!, state.x);
+      if (uses >= 2) f.store('i64', cpu, CPU.cc_y!, state.y);
+    } else throw new Error(`flags in the state are ${state.kind}`);
   }
   private setCc(state: { op: number; r: Expr; x: Expr; y: Expr }): void {
     const { f } = this;
@@ -229,7 +267,6 @@ export abstract class RegionFlags extends RegionMemory {
       const { recipe, w } = ccRecipe(state.op)!;
       return recipeFlag(this, flag, recipe, w, state.r, state.x, state.y);
     }
-    this.ccVars();
     this.storeFlags();
     return this.f.call(`flag_${flag}`, this.cpu);
   }
@@ -244,7 +281,6 @@ export abstract class RegionFlags extends RegionMemory {
       return this.f.let(recipeCondition(this, recipe, w, state.r, state.x, state.y, cc));
     }
     if (state.kind === 'bits') return this.f.let(condition(this, (n) => this.flagOf(state, n), cc));
-    this.ccVars();
     this.storeFlags();
     const even = this.f.call(`cond_${cc & ~1}`, this.cpu);
     return this.f.let(cc & 1 ? x.eqz(even) : even);
@@ -260,7 +296,6 @@ export abstract class RegionFlags extends RegionMemory {
     const state = this.readFlags();
     if (state.kind === 'bits') return x.and(state.bits, keep);
     if (state.kind === 'unknown' || state.kind === 'again') {
-      this.ccVars();
       this.storeFlags();
       this.f.run(this.f.call('explicit', this.cpu));
       return x.and(this.f.let(x.load('i64', this.cpu, CPU.cc_x!)), keep);

@@ -10,6 +10,7 @@ import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
 import type { RegionInsn } from './cfg.ts';
 import { isReinterpretation, ones, RegionRegisters, type RegisterKnowledge } from './registers.ts';
+import type { Access, Span } from './spans.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;
@@ -36,12 +37,17 @@ const formOf = (m: MemRef, write: boolean): string =>
 /** A constant of the type of another expression. */
 const integerOf = (e: Expr, n: number): Expr => (e.type === 'i64' ? x.i64Const(BigInt(n)) : x.i32Const(n));
 
-/** A host address that an access of the path being written went to; others are found from there if on the same page. */
+/**
+ * A host address that an access of the path being written went to; others are found from there if on the same page.
+ * Addresses are those of Expr: constants on top of a common value.
+ */
 interface KnownHost {
   readonly host: Expr;
-  /** Of the linear address: see Expr. */
   readonly plus: number;
   readonly write: boolean;
+  /** From here to there all is known to be on the page. */
+  readonly low: number;
+  readonly high: number;
 }
 
 /** What is known about registers and memory at a point of the code and holds only on the path to it. */
@@ -88,6 +94,11 @@ export abstract class RegionMemory extends RegionRegisters {
   protected irreversible = true;
   private tlb: number | undefined;
   private address: Expr | undefined;
+  /** Accesses of the block that is being rehearsed. */
+  private rehearsed: Access[] | undefined;
+  /** Of the block being written, by access; and how many there have been. */
+  private spans: readonly Span[] = [];
+  private accesses = 0;
   private rmwHost: Expr | undefined;
 
   /** `pagesKept`: keys (see accessKey) whose page is worth remembering. */
@@ -221,28 +232,48 @@ export abstract class RegionMemory extends RegionRegisters {
    */
   private host(va: Expr, bytes: number, write: boolean, key?: string): Expr {
     const { origin } = va;
-    if (!origin) return this.lookUp(va, bytes, write, key);
-    const near = this.nearHost(origin, write);
+    const { conditional } = this;
+    this.rehearsed?.push({ of: origin?.of, plus: origin?.plus ?? 0, bytes, write, conditional });
+    const span = this.spans[this.accesses++] ?? { low: 0, high: bytes };
+    if (!origin) return this.lookUp(va, span, write, key);
+    const near = this.nearHost(origin, bytes, write);
+    if (near?.isOnPage) return this.f.let(x.add(near.host, x.i32Const(near.distance)));
     if (near) return this.hostFrom(near.host, near.distance, va, bytes, write);
-    const host = this.f.let(this.lookUp(va, bytes, write, key));
-    this.hosts.set(origin.of, { host, plus: origin.plus, write });
+    const host = this.f.let(this.lookUp(va, span, write, key));
+    const { plus } = origin;
+    this.hosts.set(origin.of, { host, plus, write, low: plus + span.low, high: plus + span.high });
     return host;
   }
-  /** A known host address less than a page from a linear address, and how far from it. */
+  /** A known host address less than a page from a linear address, and how far from it; whether that is on its page. */
   private nearHost(
     { of, plus }: NonNullable<Expr['origin']>,
+    bytes: number,
     write: boolean,
-  ): { host: Expr; distance: number } | undefined {
+  ): { host: Expr; distance: number; isOnPage: boolean } | undefined {
     const known = this.hosts.get(of);
     if (!known || (write && !known.write)) return undefined;
     const distance = this.long ? plus - known.plus : (plus - known.plus) | 0;
-    return Math.abs(distance) < 4096 ? { host: known.host, distance } : undefined;
+    const at = known.plus + distance;
+    const isOnPage = at >= known.low && at + bytes <= known.high;
+    return Math.abs(distance) < 4096 ? { host: known.host, distance, isOnPage } : undefined;
+  }
+  /** What is emitted is going to be taken back: its accesses are noted from here on. @returns where */
+  protected noteAccesses(): Access[] {
+    this.rehearsed = [];
+    return this.rehearsed;
+  }
+  /** A block begins. `spans`: by access what to look up; others are looked up by themselves. */
+  expectAccesses(spans: readonly Span[]): void {
+    this.rehearsed = undefined;
+    this.spans = spans;
+    this.accesses = 0;
   }
   private hostFrom(known: Expr, distance: number, va: Expr, bytes: number, write: boolean): Expr {
     const { f, cpu } = this;
     const host = f.temporary('i32');
     f.setVariable(host, x.add(known, x.i32Const(distance)));
     const within = x.add(x.and(known, x.i32Const(0xfff)), x.i32Const(distance));
+    this.putWritten();
     f.unlikely(x.compare('gt_u', within, x.i32Const(4096 - bytes)), () => {
       const found = f.let(f.call('ram_address', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0)));
       f.unlikely(x.eqz(found), () => this.leave());
@@ -261,12 +292,17 @@ export abstract class RegionMemory extends RegionRegisters {
    * region is left. Where an access is likely to be to the same page again (`key`), that page's tags and addend are kept
    * in RECENT, and an aligned access looks there first.
    */
-  private lookUp(va: Expr, bytes: number, write: boolean, key?: string): Expr {
+  private lookUp(va: Expr, span: Span, write: boolean, key?: string): Expr {
     const { f } = this;
+    const bytes = span.high - span.low;
+    this.putWritten();
     // An alignment that is no power of two says nothing about crossing a page.
     const isKept = this.inTightLoop && key !== undefined && (bytes & (bytes - 1)) === 0;
     const recent = isKept ? this.recentEntry(key) : undefined;
-    if (recent === undefined) return x.add(x.wrap(va), x.load('i32', this.tlbEntry(va, bytes, write), TLB.ADDEND));
+    if (recent === undefined) {
+      const first = span.low === 0 ? va : f.let(x.add(va, x.i64Const(span.low)));
+      return x.add(x.wrap(va), x.load('i32', this.tlbEntry(first, bytes, write), TLB.ADDEND));
+    }
     const { cpu } = this;
     const aligned = x.and(va, x.i64Const(PAGE_MASK | BigInt(bytes - 1)));
     const tag = f.let(x.load('i64', cpu, recent + (write ? TLB.TAG_WRITE : TLB.TAG_READ)));

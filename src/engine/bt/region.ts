@@ -26,6 +26,7 @@ import {
 import { common, hasTurns, isOwnLoop, lastComparison, pagesKept, TIGHT_BLOCKS, turnsTogether } from './graph-facts.ts';
 import type { Comparison, Knowledge } from './lazy-flags.ts';
 import { blocksNeedingFlags } from './liveness.ts';
+import { type AccessTree, type Span, spansOf } from './spans.ts';
 import { type Structure, structure } from './structure.ts';
 
 type Expr = x.Expr;
@@ -110,6 +111,10 @@ export class RegionWriter {
   private done = 0;
   private node = 0;
   private turn: Turn | undefined;
+  /** What is emitted is taken back: nothing but the block's instructions counts. */
+  private rehearsing = false;
+  /** By position of a block that was rehearsed, what its accesses look up. */
+  private readonly spans = new Map<number, readonly Span[]>();
 
   constructor(m: ModuleBuilder, name: string, cfg: Cfg, links: RegionLinks) {
     this.f = m.define(name, HANDLER);
@@ -128,6 +133,7 @@ export class RegionWriter {
       leaveBehindIf: (c: Expr): void => f.unlikely(c, () => this.leaveBehind()),
     };
     this.ops = new RegionOps(this.f, control, pagesKept(cfg, this.s, this.turned));
+    this.ops.inState = this.turned.size === 0 && this.loopShare() < LOOP_SHARE;
     this.needFlags = blocksNeedingFlags(cfg, this.sites, (from, to) => this.mayLeave(from, to));
     this.compared = this.commonComparisons();
     this.budget = f.variable('i32');
@@ -138,6 +144,17 @@ export class RegionWriter {
     this.pageNumbers = [...new Set([...cfg.blocks.keys()].map(pageOf))].filter((d) => d !== 0);
   }
 
+  /** Part of the instructions that is in loops. */
+  private loopShare(): number {
+    const sizes = this.s.loopSizes();
+    let [all, inLoops] = [0, 0];
+    this.s.order.forEach((key, n) => {
+      const count = this.cfg.blocks.get(key)?.insns.length ?? 0;
+      all += count;
+      if (Number.isFinite(sizes[n]!)) inLoops += count;
+    });
+    return inLoops / all;
+  }
   /** Takes as entries, besides the graph's own, those places of return that do not make two ways into a loop. */
   private chooseEntries(): Structure {
     const structureOf = (entries: readonly number[]): Structure => {
@@ -276,7 +293,7 @@ export class RegionWriter {
       this.within(n, merges);
       return;
     }
-    const comparison = this.compared.has(n) ? undefined : this.loopComparison(n);
+    const comparison = this.compared.has(n) || this.ops.inState ? undefined : this.loopComparison(n);
     const again = comparison && this.f.variable('i32');
     if (again !== undefined) {
       this.f.setVariable(again, x.i32Const(0));
@@ -453,7 +470,14 @@ export class RegionWriter {
     this.block = b;
     ops.inTightLoop = this.s.loopSizes()[this.node]! <= TIGHT_BLOCKS && !this.turned.has(b.at);
     ops.inNumbers = isOfNumbers(b.insns);
+    if (!this.turn && !ops.inTightLoop && !this.spans.has(b.at)) this.rehearse();
+    ops.expectAccesses(this.spans.get(b.at) ?? []);
     this.giveBack(-(this.turn?.spent ?? b.insns.length));
+    if (this.instructions(b)) this.blockEnd(b);
+  }
+  /** A block's instructions. @returns whether control gets behind them */
+  private instructions(b: Block): boolean {
+    const { ops } = this;
     for (let n = 0; n < b.insns.length; n++) {
       this.block = b;
       this.done = n;
@@ -462,13 +486,37 @@ export class RegionWriter {
       // The shadow of STI lasts to the end of the next instruction, which is not the region's.
       if (i.insn.row.name === 'sti' && n === b.insns.length - 1) {
         this.leaveAt(i);
-        return;
+        return false;
       }
       this.checkUnit(i);
       i.insn.row.exec(ops as unknown as Ops<Expr>);
     }
     this.done = b.insns.length;
-    this.blockEnd(b);
+    return true;
+  }
+  /** Finds out what the current block accesses, and those that are going to be written in place behind it. */
+  private rehearse(): void {
+    this.rehearsing = true;
+    this.ops.rehearse(() => {
+      const tree = this.accessTree(this.node, 0);
+      for (const [block, spans] of spansOf(tree, !this.ops.long)) this.spans.set(block, spans);
+    });
+    this.rehearsing = false;
+  }
+  private accessTree(n: number, depth: number): AccessTree {
+    const b = this.cfg.blocks.get(this.s.order[n]!)!;
+    const next: AccessTree[] = [];
+    const accesses = this.ops.rehearseBlock(
+      () => this.instructions(b),
+      () => {
+        if (depth === REHEARSED_DEPTH) return;
+        for (const c of this.s.children[n]!) {
+          const isInPlace = !this.s.isMerge[c] && !this.s.isLoop[c] && this.cfg.blocks.has(this.s.order[c]!);
+          if (isInPlace && !this.turned.has(this.s.order[c]!)) next.push(this.accessTree(c, depth + 1));
+        }
+      },
+    );
+    return { block: b.at, accesses, next };
   }
   /** Adds to the instructions that are left. */
   private giveBack(count: number): void {
@@ -549,12 +597,14 @@ export class RegionWriter {
   }
 
   private branchTaken(): void {
+    if (this.rehearsing) return;
     const { end } = this.block;
     if (end.kind !== 'branch' && end.kind !== 'jump' && end.kind !== 'call') throw new Error('a branch in mid-block');
     this.goTo(end.target);
   }
   private jump(rip: Expr): void {
     const { f } = this;
+    if (this.rehearsing) return;
     if (this.block.end.kind === 'return' && this.sites.length > 0) {
       f.setVariable(this.returnTo, rip);
       this.goTo(RETURN_NODE);
@@ -586,6 +636,7 @@ export class RegionWriter {
 
   // --- leaving ---------------------------------------------------------------------------------------------
   private leaveAt(i: RegionInsn): void {
+    if (this.rehearsing) return;
     this.leaveBefore(i, this.block.insns.length - this.done + (this.turn?.ahead ?? 0));
   }
   /** Lets the interpreter go on at an instruction; `unspent` instructions of the block were not carried out. */
@@ -610,6 +661,7 @@ export class RegionWriter {
   /** Behind the current instruction, looking for events. */
   private leaveBehind(): void {
     const { f, block, done } = this;
+    if (this.rehearsing) return;
     const unspent = block.insns.length - done - 1;
     const { insn, at } = block.insns[done]!;
     if (unspent !== 0) f.setVariable(this.budget, x.add(f.get(this.budget), x.i32Const(unspent)));
@@ -626,6 +678,12 @@ export class RegionWriter {
 /** Ways out that are not in the table: to a computed rip, and the same with a look at events. */
 const EXIT_RIP = -1;
 const EXIT_EVENTS = -2;
+
+/** Blocks behind each other that are rehearsed together. */
+const REHEARSED_DEPTH = 6;
+
+/** Regions that are less than this part in loops have their registers in the state. */
+const LOOP_SHARE = 0.75;
 
 /** Most entries of a region. */
 const MAX_ENTRIES = 12;

@@ -23,8 +23,10 @@ export interface Known {
   /** A local that is never written again and holds the value; and one for the low byte. */
   readonly value: Expr | undefined;
   readonly low8: Expr | undefined;
+  /** The value is not where it belongs yet. */
+  readonly isNew: boolean;
 }
-export const NOTHING: Known = { bits: 64, value: undefined, low8: undefined };
+export const NOTHING: Known = { bits: 64, value: undefined, low8: undefined, isNew: false };
 
 type Lane0 = x.Lane0;
 
@@ -62,6 +64,11 @@ export class UnevenTurns extends Error {}
 
 export abstract class RegionRegisters extends VectorWasm {
   long = false;
+  /**
+   * General-purpose registers and flags are in the state, not in locals: there is less to load, to store and for V8 to
+   * find registers for; but loops are slower. A register that was written goes there before the region may be left.
+   */
+  inState = false;
   protected readonly cpu: Expr;
   protected known: Known[] = new Array(16).fill(NOTHING);
   /** Lane 0 of XMM registers where it is not in the register's local yet. */
@@ -161,7 +168,7 @@ export abstract class RegionRegisters extends VectorWasm {
     }
   }
   protected takeCarriedRegisters(c: CarriedRegisters): void {
-    this.known = c.bits.map((bits) => ({ bits, value: undefined, low8: undefined }));
+    this.known = c.bits.map((bits) => ({ ...NOTHING, bits }));
     this.lanes.clear();
     for (const [r, { width, rest, plain, variable, bitsOf }] of c.lanes) {
       const held = this.f.get(variable);
@@ -228,13 +235,45 @@ export abstract class RegionRegisters extends VectorWasm {
   protected gpr(r: number): Expr {
     const known = this.known[r]!;
     if (known.value) return known.value;
-    const value = x.known(this.f.let(this.f.get(this.gprVar(r))), known.bits, newOrigin());
-    this.known[r] = { bits: known.bits, value, low8: known.low8 };
+    const held = this.inState ? this.gprOfState(r) : this.f.get(this.gprVar(r));
+    const value = x.known(this.f.let(held), known.bits, newOrigin());
+    this.known[r] = { bits: known.bits, value, low8: known.low8, isNew: false };
     return value;
   }
+  private gprOfState(r: number): Expr {
+    return x.load('i64', this.cpu, CPU.gpr! + r * 8);
+  }
   protected noteWrite(r: number): void {
-    this.gprWritten.add(r);
+    if (!this.inState) this.gprWritten.add(r);
     this.versions[r]!++;
+  }
+  /** A helper has written a register in the state. */
+  protected takeFromState(r: number): void {
+    this.noteWrite(r);
+    if (!this.inState) this.f.setVariable(this.gprVar(r), this.gprOfState(r));
+    this.known[r] = NOTHING;
+  }
+  /** Puts a register where a helper finds it. */
+  protected putInState(r: number): void {
+    if (!this.inState) this.f.store('i64', this.cpu, CPU.gpr! + r * 8, this.gpr(r));
+    else if (this.known[r]!.isNew) this.storeNew(r);
+  }
+  private storeNew(r: number): void {
+    this.f.store('i64', this.cpu, CPU.gpr! + r * 8, this.known[r]!.value!);
+  }
+  /** Puts registers where they belong, on a path that leads away. */
+  protected storeWritten(): void {
+    for (let r = 0; r < 16; r++) if (this.known[r]!.isNew) this.storeNew(r);
+  }
+  /** The same where the path may also go on. */
+  protected putWritten(): void {
+    for (let r = 0; r < 16; r++) this.putWrittenOne(r);
+  }
+  private putWrittenOne(r: number): void {
+    const k = this.known[r]!;
+    if (!k.isNew) return;
+    this.storeNew(r);
+    this.known[r] = { ...k, isNew: false };
   }
   reg(w: Width, r: number): Expr {
     const low8 = w === 8 ? this.known[r]!.low8 : undefined;
@@ -246,20 +285,24 @@ export abstract class RegionRegisters extends VectorWasm {
       this.noteWrite(r);
       const named = this.f.let(w === 32 ? this.zext(32, i64(v)) : i64(v));
       const value = named.origin ? named : x.known(named, named.bits, newOrigin());
-      this.f.setVariable(this.gprVar(r), value);
-      this.known[r] = { bits: x.bitsOf(value), value, low8: undefined };
+      if (!this.inState) this.f.setVariable(this.gprVar(r), value);
+      this.known[r] = { bits: x.bitsOf(value), value, low8: undefined, isNew: this.inState };
     }
   }
   /** Replaces `w` bits at `shift` of a register (SDM vol.1 3.4.1.1: 8- and 16-bit writes keep the rest). */
   protected insert(r: number, shift: number, w: number, v: Expr): void {
-    const local = this.gprVar(r);
+    const { f } = this;
+    const bits = Math.max(this.known[r]!.bits, 16);
+    const value = f.let(x.bitsOf(i64(v)) <= w ? i64(v) : x.and(i64(v), x.i64Const(ones(w))));
+    if (this.inState) {
+      this.putWrittenOne(r);
+      f.store(w === 8 ? 'i64_8' : 'i64_16', this.cpu, CPU.gpr! + r * 8 + shift / 8, value);
+    } else {
+      const kept = x.and(this.gpr(r), x.i64Const(~(ones(w) << BigInt(shift))));
+      f.setVariable(this.gprVar(r), x.or(kept, x.binary('shl', value, x.i64Const(shift))));
+    }
     this.noteWrite(r);
-    const { bits } = this.known[r]!;
-    const kept = x.and(this.gpr(r), x.i64Const(~(ones(w) << BigInt(shift))));
-    const value = this.f.let(x.bitsOf(i64(v)) <= w ? i64(v) : x.and(i64(v), x.i64Const(ones(w))));
-    this.f.setVariable(local, x.or(kept, x.binary('shl', value, x.i64Const(shift))));
-    const low8 = w === 8 && shift === 0 ? value : undefined;
-    this.known[r] = { bits: Math.max(bits, 16), value: undefined, low8 };
+    this.known[r] = { bits, value: undefined, low8: w === 8 && shift === 0 ? value : undefined, isNew: false };
   }
   /**
    * The vector of a register. If only lane 0 was written, that is put into it here, in a tree that is worth something
