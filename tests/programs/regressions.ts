@@ -29,7 +29,14 @@ export const REGRESSIONS: readonly Regression[] = [
     spec: '881252 far | otherPage:1uy4qwu | function:1urx4oy',
   },
   {
-    what: 'the same',
+    what: 'the shadow of STI was gone when the instruction behind it left the region and the budget was used up',
+    spec: '771094 near | masked:1nto0w0 | function:wagke3',
+  },
+  { what: 'the same, far', spec: '771094 far | masked:1nto0w0 | function:wagke3' },
+  { what: 'the same, near', spec: '881215 near | masked:1dpx266 | function:1nzy38m' },
+  { what: 'the same, by another program', spec: '777088 far | masked:vxzc3r | function:1dngsor' },
+  {
+    what: 'temporaries used again behind a block written in place, near',
     spec: '881158 near | samePage:1rdbkiz loop:hdxdid(straight:1wrk3te otherPage:x8qcy4 nearby:krldws) | ',
   },
 ];

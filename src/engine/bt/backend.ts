@@ -284,6 +284,9 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
     if (!s.events) return;
     const now = ['irq_pending', 'halted', 'exit_reason', 'stop', 'nmi_pending'].map((n) => x.load('i32', cpu, CPU[n]!));
     this.control.leaveBehindIf(now.reduce((a, b) => x.or(a, b)));
-    f.store('i32', cpu, CPU.shadow!, x.i32Const(0));
+  }
+  /** The instruction behind STI is done: interrupts may come from here on. */
+  endShadow(): void {
+    this.f.store('i32', this.cpu, CPU.shadow!, x.i32Const(0));
   }
 }

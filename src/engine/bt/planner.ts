@@ -13,7 +13,7 @@ const MAX_PAGES = 16;
 /** A function of more instructions that has a region is called there; smaller ones become part of each caller's. */
 const INLINED_INSNS = 16;
 /** What is jumped to and has a region of more instructions is left to that; smaller ones are inner loops as a rule. */
-const REPEATED_INSNS = 10;
+const REPEATED_INSNS = 16;
 
 /** A place that is to be the entry of a region. */
 export interface Entry {

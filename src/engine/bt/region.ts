@@ -111,6 +111,8 @@ export class RegionWriter {
   private done = 0;
   private node = 0;
   private turn: Turn | undefined;
+  /** The instruction being written stands behind STI: see `endShadow`. */
+  private inShadow = false;
   /** What is emitted is taken back: nothing but the block's instructions counts. */
   private rehearsing = false;
   /** By position of a block that was rehearsed, what its accesses look up. */
@@ -478,21 +480,29 @@ export class RegionWriter {
   /** A block's instructions. @returns whether control gets behind them */
   private instructions(b: Block): boolean {
     const { ops } = this;
+    this.inShadow = false;
     for (let n = 0; n < b.insns.length; n++) {
       this.block = b;
       this.done = n;
       const i = b.insns[n]!;
       ops.begin(i);
+      const isSti = i.insn.row.name === 'sti';
       // The shadow of STI lasts to the end of the next instruction, which is not the region's.
-      if (i.insn.row.name === 'sti' && n === b.insns.length - 1) {
+      if (isSti && n === b.insns.length - 1) {
         this.leaveAt(i);
         return false;
       }
       this.checkUnit(i);
       i.insn.row.exec(ops as unknown as Ops<Expr>);
+      this.endShadow();
+      this.inShadow = isSti;
     }
     this.done = b.insns.length;
     return true;
+  }
+  private endShadow(): void {
+    if (this.inShadow) this.ops.endShadow();
+    this.inShadow = false;
   }
   /** Finds out what the current block accesses, and those that are going to be written in place behind it. */
   private rehearse(): void {
@@ -501,6 +511,7 @@ export class RegionWriter {
       const tree = this.accessTree(this.node, 0);
       for (const [block, spans] of spansOf(tree, !this.ops.long)) this.spans.set(block, spans);
     });
+    this.inShadow = false;
     this.rehearsing = false;
   }
   private accessTree(n: number, depth: number): AccessTree {
@@ -600,11 +611,16 @@ export class RegionWriter {
     if (this.rehearsing) return;
     const { end } = this.block;
     if (end.kind !== 'branch' && end.kind !== 'jump' && end.kind !== 'call') throw new Error('a branch in mid-block');
+    const { inShadow } = this;
+    this.endShadow();
     this.goTo(end.target);
+    // Where the branch is not taken the shadow has not ended yet.
+    this.inShadow = inShadow;
   }
   private jump(rip: Expr): void {
     const { f } = this;
     if (this.rehearsing) return;
+    this.endShadow();
     if (this.block.end.kind === 'return' && this.sites.length > 0) {
       f.setVariable(this.returnTo, rip);
       this.goTo(RETURN_NODE);
@@ -637,7 +653,15 @@ export class RegionWriter {
   // --- leaving ---------------------------------------------------------------------------------------------
   private leaveAt(i: RegionInsn): void {
     if (this.rehearsing) return;
-    this.leaveBefore(i, this.block.insns.length - this.done + (this.turn?.ahead ?? 0));
+    const unspent = this.block.insns.length - this.done + (this.turn?.ahead ?? 0);
+    if (!this.inShadow) {
+      this.leaveBefore(i, unspent);
+      return;
+    }
+    // Whoever goes on there is to see the shadow, also when the budget is used up.
+    this.giveBack(unspent);
+    this.f.setVariable(this.exitRip, this.ops.ripOf(i.at));
+    this.leave(EXIT_EVENTS);
   }
   /** Lets the interpreter go on at an instruction; `unspent` instructions of the block were not carried out. */
   private leaveBefore(i: RegionInsn, unspent: number): void {
@@ -664,6 +688,7 @@ export class RegionWriter {
     if (this.rehearsing) return;
     const unspent = block.insns.length - done - 1;
     const { insn, at } = block.insns[done]!;
+    if (this.inShadow) this.ops.endShadow();
     if (unspent !== 0) f.setVariable(this.budget, x.add(f.get(this.budget), x.i32Const(unspent)));
     f.setVariable(this.exitRip, this.ops.ripOf(at + insn.length));
     this.leave(EXIT_EVENTS);
