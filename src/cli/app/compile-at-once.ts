@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8';
  * Bytes of machine code that a region runs through in V8's first tier before the second one compiles it. V8's own 13
  * million have nearly everything compiled twice while a guest warms up and other threads want the processors.
  */
-const TIERING_BUDGET = 20_000_000;
+const TIERING_BUDGET = 50_000_000;
 
 /**
  * By itself V8 compiles a function when it is called first, which would be on the guest's thread. The choices go with the

@@ -14,7 +14,7 @@ import { type Entry, type Plan, Planner } from './planner.ts';
 import { rowUse } from './rowuse.ts';
 
 /** Jumps to a record before it is translated, as its counter begins. */
-export const HOT_THRESHOLD = 6_000;
+export const HOT_THRESHOLD = 12_000;
 /** What a counter is set to after its record was dealt with; tests that translate everything at once ask again at once. */
 const COUNTER_REST = 0xffff;
 const EAGER_THRESHOLD = 16;
