@@ -112,6 +112,18 @@ export abstract class RegionFlags extends RegionMemory {
     this.cc ??= { op: f.variable('i32'), r: f.variable('i64'), x: f.variable('i64'), y: f.variable('i64') };
     return this.cc;
   }
+  /**
+   * Keeps what the flags' locals hold. The result puts it back: where it does not matter what they hold, V8 then finds
+   * that it is always the same.
+   */
+  copyFlags(): () => void {
+    const { f } = this;
+    const pairs = Object.values(this.ccVars()).map((v) => [v, f.variable(f.get(v).type)] as const);
+    for (const [v, copy] of pairs) f.setVariable(copy, f.get(v));
+    return () => {
+      for (const [v, copy] of pairs) f.setVariable(v, f.get(copy));
+    };
+  }
   /** Puts the flags of the locals into the state. */
   protected storeFlags(): void {
     if (this.inState) return;
