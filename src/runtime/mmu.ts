@@ -255,18 +255,29 @@ export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
 
 /**
  * Fills the TLB for translated code, which then looks again: 1 when an access (`write`: a store, or a load and a
- * store) of `size` bytes hits now. 0 when it crosses a page, is not to RAM, faults, or has to be looked at.
+ * store) of `size` bytes hits now. 0 when it is on two pages that are not behind each other in the host's memory, is not
+ * to RAM, faults, or has to be looked at.
  */
 export function ram_fill(cpu: u32, va: u64, size: u32, write: bool): bool {
   const ctx = current_context(cpu);
+  const here: u32 = 4096 - (<u32>va & 0xfff);
+  if (size > here) return ram_fill(cpu, va, here, write) && goes_on(cpu, ctx, va, write);
   if (!quickly(cpu, va, size, write)) {
     if (load<u32>(cpu + CPU_WATCHED) || ctx == TLB_CTX_CHECKED) return false;
-    if (!canonical(va) || (<u32>va & 0xfff) + size > 4096 || translate(cpu, va, ctx, write)) return false;
+    if (!canonical(va) || translate(cpu, va, ctx, write)) return false;
   }
   return load<u64>(tlb_entry(cpu, ctx, va) + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) == (va & PAGE);
 }
 
-/** The same with the host address that the access goes to, or 0. */
+/** Is the page behind that of `va`, which the TLB has, in the TLB too and behind it in the host's memory? */
+function goes_on(cpu: u32, ctx: u32, va: u64, write: bool): bool {
+  const next = (va & PAGE) + 4096;
+  const entry = tlb_entry(cpu, ctx, next);
+  if (load<u64>(entry + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) != next) return false;
+  return load<u32>(entry + TLB_ADDEND) == load<u32>(tlb_entry(cpu, ctx, va) + TLB_ADDEND);
+}
+
+/** ram_fill with the host address that the access goes to, or 0. */
 export function ram_address(cpu: u32, va: u64, size: u32, write: bool): u32 {
   if (!ram_fill(cpu, va, size, write)) return 0;
   return <u32>va + load<u32>(tlb_entry(cpu, current_context(cpu), va) + TLB_ADDEND);

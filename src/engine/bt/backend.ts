@@ -29,8 +29,8 @@ export const isOfNumbers = (insns: readonly RegionInsn[]): boolean =>
 
 /** What the region's emitter does for an instruction that leaves the straight line. */
 export interface RegionControl {
-  /** Leaves the region before instruction `i`, which the interpreter carries out. */
-  leaveAt(i: RegionInsn): void;
+  /** Leaves the region before instruction `i`, which the interpreter carries out; see leave for `forMore`. */
+  leaveAt(i: RegionInsn, forMore: boolean): void;
   /** The instruction's own branch is taken. */
   branch(): void;
   /** Control goes to a computed rip. */
@@ -74,8 +74,8 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
     super.prologue();
     if (this.float) this.f.setVariable(this.float.quiet, isQuiet(this.cpu));
   }
-  protected leave(): void {
-    this.control.leaveAt(this.current);
+  protected leave(forMore = false): void {
+    this.control.leaveAt(this.current, forMore);
   }
 
   // --- operands --------------------------------------------------------------------------------------------

@@ -59,6 +59,16 @@ export const turnsTogether = (b: Block): number =>
 export const isOwnLoop = ({ at, end }: Block): boolean =>
   end.kind === 'branch' && (end.target === at || end.next === at);
 
+/** Does a loop access memory by an address that it has loaded? Such accesses change their page often. */
+export function gathers(b: Block): boolean {
+  const loaded = b.insns.flatMap(({ insn }) => {
+    const [to, from] = insn.operands;
+    return LOADS.has(insn.row.name) && to?.kind === 'reg' && from?.kind === 'mem' ? [to.n] : [];
+  });
+  return b.insns.some(({ insn: { mem } }) => loaded.some((r) => mem?.base === r || mem?.index === r));
+}
+const LOADS = new Set(['mov', 'movsxd', 'movsx', 'movzx']);
+
 /** What all comparisons are, if they are the same one. */
 export function common(comparisons: readonly (Comparison | undefined)[]): Comparison | undefined {
   const [first] = comparisons;

@@ -46,7 +46,7 @@ const comparisonOp = (c: Comparison): number => ccOp(c.test ? 'logic' : 'sub', c
 export abstract class RegionFlags extends RegionMemory {
   protected flagState: FlagState = { kind: 'unknown' };
   private turnFlags: FlagState = { kind: 'unknown' };
-  private goBack: () => void = () => {};
+  private goBack: (page?: number) => void = () => {};
   private cc: { op: number; r: number; x: number; y: number } | undefined;
 
   get knowledge(): Knowledge {
@@ -242,17 +242,17 @@ export abstract class RegionFlags extends RegionMemory {
     this.flagState = { kind: 'unknown' };
     if (c) this.compared(c);
   }
-  /** At the begin of a further turn. `goBack` goes to the first turn's code once all is as it is now. */
-  beginTurn(goBack: () => void): void {
+  /** At the begin of a further turn. `goBack` goes where `restart` says once all is as it is now. */
+  beginTurn(goBack: (page?: number) => void): void {
     this.markRegisters(this.markPages());
     this.turnFlags = this.flagState;
     this.goBack = goBack;
   }
-  protected restart(): void {
+  protected restart(page?: number): void {
     const here = this.knowledge;
     this.restoreRegisters();
     this.flagState = this.turnFlags;
-    this.goBack();
+    this.goBack(page);
     this.knowledge = here;
   }
   /** At the end of the last turn before the loop goes back. */

@@ -62,13 +62,20 @@ const NO_HOSTS: MemoryKnowledge['hosts'] = new Map();
  * host address. Outside 64-bit mode both are i32, as addresses wrap at 4 GiB there.
  */
 interface LoopPage {
+  readonly number: number;
   readonly operand: MemRef;
+  readonly bytes: number;
+  readonly write: boolean;
   readonly delta: number;
   readonly host: number;
 }
 /** What the loop being written is known to do; the set of registers that it writes once its first turn is there. */
 interface LoopPages {
   readonly pages: Map<string, LoopPage>;
+  /** Variable: the linear address of an access that is not on its page, on the way to where that is changed. */
+  missed: number | undefined;
+  /** Are pages changed by themselves? Else what is not on its page goes to the first turn's code. */
+  change: boolean;
   readonly versions: readonly number[];
   written: ReadonlySet<number> | undefined;
 }
@@ -99,6 +106,8 @@ export abstract class RegionMemory extends RegionRegisters {
   /** Of the block being written, by access; and how many there have been. */
   private spans: readonly Span[] = [];
   private accesses = 0;
+  /** Positions of instructions whose accesses look up nothing but their own page. */
+  alone: ReadonlySet<number> = new Set();
   private rmwHost: Expr | undefined;
 
   /** `pagesKept`: keys (see accessKey) whose page is worth remembering. */
@@ -127,8 +136,8 @@ export abstract class RegionMemory extends RegionRegisters {
     return w === 32 && !this.long && v.origin ? x.known(cut, cut.bits, v.origin) : cut;
   }
 
-  /** Leaves the region before the current instruction. */
-  protected abstract leave(): void;
+  /** Leaves the region before the current instruction; `forMore`: because of bytes that it does not access itself. */
+  protected abstract leave(forMore?: boolean): void;
   /** Value of an operand. */
   abstract get(n: number): Expr;
 
@@ -233,13 +242,15 @@ export abstract class RegionMemory extends RegionRegisters {
   private host(va: Expr, bytes: number, write: boolean, key?: string): Expr {
     const { origin } = va;
     const { conditional } = this;
-    this.rehearsed?.push({ of: origin?.of, plus: origin?.plus ?? 0, bytes, write, conditional });
+    const alone = this.alone.has(this.current.at);
+    this.rehearsed?.push({ of: origin?.of, plus: origin?.plus ?? 0, bytes, write, conditional, alone });
     const span = this.spans[this.accesses++] ?? { low: 0, high: bytes };
-    if (!origin) return this.lookUp(va, span, write, key);
+    const isMore = span.high - span.low > bytes;
+    if (!origin) return this.lookUp(va, span, isMore, write, key);
     const near = this.nearHost(origin, bytes, write);
     if (near?.isOnPage) return this.f.let(x.add(near.host, x.i32Const(near.distance)));
     if (near) return this.hostFrom(near.host, near.distance, va, bytes, write);
-    const host = this.f.let(this.lookUp(va, span, write, key));
+    const host = this.f.let(this.lookUp(va, span, isMore, write, key));
     const { plus } = origin;
     this.hosts.set(origin.of, { host, plus, write, low: plus + span.low, high: plus + span.high });
     return host;
@@ -292,7 +303,7 @@ export abstract class RegionMemory extends RegionRegisters {
    * region is left. Where an access is likely to be to the same page again (`key`), that page's tags and addend are kept
    * in RECENT, and an aligned access looks there first.
    */
-  private lookUp(va: Expr, span: Span, write: boolean, key?: string): Expr {
+  private lookUp(va: Expr, span: Span, isMore: boolean, write: boolean, key?: string): Expr {
     const { f } = this;
     const bytes = span.high - span.low;
     this.putWritten();
@@ -301,7 +312,14 @@ export abstract class RegionMemory extends RegionRegisters {
     const recent = isKept ? this.recentEntry(key) : undefined;
     if (recent === undefined) {
       const first = span.low === 0 ? va : f.let(x.add(va, x.i64Const(span.low)));
-      return x.add(x.wrap(va), x.load('i32', this.tlbEntry(first, bytes, write), TLB.ADDEND));
+      return x.add(
+        x.wrap(va),
+        x.load(
+          'i32',
+          this.tlbEntry(first, bytes, write, () => this.leave(isMore)),
+          TLB.ADDEND,
+        ),
+      );
     }
     const { cpu } = this;
     const aligned = x.and(va, x.i64Const(PAGE_MASK | BigInt(bytes - 1)));
@@ -318,8 +336,8 @@ export abstract class RegionMemory extends RegionRegisters {
     });
     return x.add(x.wrap(va), x.load('i32', cpu, recent + TLB.ADDEND));
   }
-  /** The TLB entry that a range hits. */
-  private tlbEntry(va: Expr, bytes: number, write: boolean): Expr {
+  /** The TLB entry that a range hits; `leave` leaves if there is none; `atOnce`: without having it filled. */
+  private tlbEntry(va: Expr, bytes: number, write: boolean, leave = () => this.leave(), atOnce = false): Expr {
     const { f, cpu } = this;
     const slot = x.and(x.binary('shr_u', x.wrap(va), x.i32Const(7)), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
     const entry = f.let(x.add(this.tlbBase(), slot));
@@ -328,8 +346,12 @@ export abstract class RegionMemory extends RegionRegisters {
     f.unlikely(x.compare('ne', tag, x.and(last, x.i64Const(PAGE_MASK))), () => {
       // V8 makes two loads of a tag that is only compared, one of them for the trap. A second use prevents that.
       f.store('i64', cpu, CPU.scratch!, tag);
+      if (atOnce) {
+        leave();
+        return;
+      }
       const filled = f.call('ram_fill', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0));
-      f.unlikely(x.eqz(filled), () => this.leave());
+      f.unlikely(x.eqz(filled), leave);
     });
     return entry;
   }
@@ -350,7 +372,27 @@ export abstract class RegionMemory extends RegionRegisters {
   /** The first turn of a loop of one block follows. */
   protected openPages(): void {
     this.hosts.clear();
-    this.loopPages = { pages: new Map(), versions: [...this.versions], written: undefined };
+    this.loopPages = {
+      pages: new Map(),
+      missed: undefined,
+      change: false,
+      versions: [...this.versions],
+      written: undefined,
+    };
+  }
+  /** How many pages of the loop its turns may change; only before its further turns are written. */
+  pagesToChange(gathers: boolean): number {
+    this.loopPages!.change = gathers;
+    return gathers ? this.loopPages!.pages.size : 0;
+  }
+  /** Changes page `number` of the loop to that of the address that was not on it; `otherwise`: the TLB does not have it. */
+  changePage(number: number, otherwise: () => void): void {
+    const { f } = this;
+    const { pages, missed, written } = this.loopPages!;
+    const p = [...pages.values()][number]!;
+    const { rest } = this.splitAddress(p.operand, written!);
+    const page = this.pageTo(p, f.get(missed!), p.bytes, p.write, otherwise);
+    f.setVariable(p.delta, x.sub(rest, page));
   }
   /** The first turn ends. */
   protected carryPages(): void {
@@ -376,8 +418,11 @@ export abstract class RegionMemory extends RegionRegisters {
     this.irreversible = false;
     return this.loopPages!.written!;
   }
-  /** Goes to the first turn's code from the begin of the current turn: possible until something irreversible is done. */
-  protected abstract restart(): void;
+  /**
+   * Goes to the first turn's code from the begin of the current turn, or to where a page of the loop is changed and from
+   * there to the turn again: possible until something irreversible is done.
+   */
+  protected abstract restart(page?: number): void;
   /** The linear address of an operand in two parts: of the registers that are written and the displacement, and the rest. */
   private splitAddress(m: MemRef, written: ReadonlySet<number>): { moving: Expr; rest: Expr } {
     const cut = (e: Expr): Expr => (this.long ? e : x.wrap(e));
@@ -410,11 +455,16 @@ export abstract class RegionMemory extends RegionRegisters {
     const within = f.temporary(moving.type);
     f.setVariable(within, x.add(f.get(known.delta), moving));
     f.unlikely(x.compare('gt_u', f.get(within), integerOf(moving, 4096 - bytes)), () => {
-      if (!this.irreversible) {
+      if (!this.irreversible && !loopPages.change) {
         this.restart();
         return;
       }
       const at = f.let(x.add(moving, rest));
+      if (!this.irreversible) {
+        f.setVariable(loopPages.missed!, at);
+        this.restart(known.number);
+        return;
+      }
       const page = this.pageTo(known, at, bytes, write);
       f.setVariable(within, x.sub(at, page));
       f.setVariable(known.delta, x.sub(rest, page));
@@ -422,9 +472,9 @@ export abstract class RegionMemory extends RegionRegisters {
     return x.add(x.wrap(f.get(within)), f.get(known.host));
   }
   /** Sets the host address of a page by the TLB. @returns its linear address */
-  private pageTo({ host }: { host: number }, at: Expr, bytes: number, write: boolean): Expr {
+  private pageTo({ host }: { host: number }, at: Expr, bytes: number, write: boolean, otherwise?: () => void): Expr {
     const { f } = this;
-    const entry = this.tlbEntry(i64(at), bytes, write);
+    const entry = this.tlbEntry(i64(at), bytes, write, otherwise, otherwise !== undefined);
     const page = f.let(x.and(at, integerOf(at, -4096)));
     f.setVariable(host, x.add(x.wrap(page), x.load('i32', entry, TLB.ADDEND)));
     return page;
@@ -434,7 +484,9 @@ export abstract class RegionMemory extends RegionRegisters {
     const { f } = this;
     const va = this.operandAddress();
     const at = this.long ? va : f.let(x.wrap(va));
-    const kept = { operand, delta: f.variable(at.type), host: f.variable('i32') };
+    const [delta, host] = [f.variable(at.type), f.variable('i32')];
+    this.loopPages!.missed ??= f.variable(at.type);
+    const kept = { number: pages.size, operand, bytes, write, delta, host };
     const page = this.pageTo(kept, at, bytes, write);
     f.setVariable(kept.delta, page);
     pages.set(form, kept);

@@ -12,6 +12,7 @@ import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
 import { HANDLER } from '../interp/chain.ts';
 import { gotoKnown } from '../interp/goto.ts';
+import { SPECIAL } from '../interp/special.ts';
 import { isOfNumbers, RegionOps } from './backend.ts';
 import {
   type Block,
@@ -23,9 +24,19 @@ import {
   returnSites,
   successors,
 } from './cfg.ts';
-import { common, hasTurns, isOwnLoop, lastComparison, pagesKept, TIGHT_BLOCKS, turnsTogether } from './graph-facts.ts';
+import {
+  common,
+  gathers,
+  hasTurns,
+  isOwnLoop,
+  lastComparison,
+  pagesKept,
+  TIGHT_BLOCKS,
+  turnsTogether,
+} from './graph-facts.ts';
 import type { Comparison, Knowledge } from './lazy-flags.ts';
 import { blocksNeedingFlags } from './liveness.ts';
+import type { CarriedRegisters } from './registers.ts';
 import { type AccessTree, type Span, spansOf } from './spans.ts';
 import { type Structure, structure } from './structure.ts';
 
@@ -67,6 +78,17 @@ interface Turn {
   again(): void;
 }
 
+/** What the turns of a loop behind its first one begin and end with. */
+interface FurtherTurns {
+  readonly carried: CarriedRegisters;
+  /** What each ends with, if it does; else whether the flags are in their locals. */
+  readonly comparison: Comparison | undefined;
+  readonly settled: boolean;
+  goToFirst(): void;
+  /** By page of the loop, where it is changed. */
+  readonly pages: readonly Label[];
+}
+
 export class RegionWriter {
   private readonly f: FunctionBuilder;
   private readonly ops: RegionOps;
@@ -101,8 +123,8 @@ export class RegionWriter {
   /** Variable: the way out, an offset in the table of exits or one of the two below. */
   private readonly exitSite: number;
   private readonly exits: RegionExit[] = [];
-  /** By position of an instruction, its ways out: instructions to give back, number. */
-  private readonly exitNumbers = new Map<number, { back: number; number: number }[]>();
+  /** By position of an instruction, the numbers of its ways out. */
+  private readonly exitNumbers = new Map<number, number[]>();
   private readonly exitRip: number;
   private readonly returnTo: number;
   /** Variable: bits of the other pages that were found to hold. */
@@ -131,12 +153,14 @@ export class RegionWriter {
     this.s = this.chooseEntries();
     const { f } = this;
     const control = {
-      leaveAt: (i: RegionInsn): void => this.leaveAt(i),
+      leaveAt: (i: RegionInsn, forMore: boolean): void => this.leaveAt(i, forMore),
       branch: (): void => this.branchTaken(),
       jump: (rip: Expr): void => this.jump(rip),
       leaveBehindIf: (c: Expr): void => f.unlikely(c, () => this.leaveBehind()),
     };
     this.ops = new RegionOps(this.f, control, pagesKept(cfg, this.s, this.turned));
+    // Who left a region because of a span goes on here when it happens often: the same span would leave again.
+    this.ops.alone = new Set(this.entries);
     this.ops.inState = this.turned.size === 0 && this.loopShare() < LOOP_SHARE;
     this.needFlags = blocksNeedingFlags(cfg, this.sites, (from, to) => this.mayLeave(from, to));
     this.compared = this.commonComparisons();
@@ -546,32 +570,67 @@ export class RegionWriter {
    */
   private turns(b: Block): void {
     const { f, ops, node } = this;
-    const [length, count] = [b.insns.length, turnsTogether(b)];
     const comparison = lastComparison(b);
     const settled = !comparison && this.needFlags.has(b.at);
     f.loop((first) => {
       ops.forget();
       this.takeCompared(node);
       ops.beginTurns();
-      this.turnCode(b, length, 0);
+      this.turnCode(b, b.insns.length, 0);
       const carried = ops.endFirstTurn(settled);
-      f.loop((label) => {
-        ops.takeCarried(carried, comparison);
-        for (let left = count - 1; left >= 0; left--) {
-          ops.beginTurn(() => {
-            this.giveBack((left + 1) * length);
-            this.settleFor(b.at);
-            f.br(first);
-          });
-          this.turnCode(b, left === count - 1 ? count * length : 0, left * length);
-        }
-        f.unlikely(x.compare('lt_s', f.get(this.budget), x.i32Const(0)), () => this.leaveBefore(b.insns[0]!, 0));
-        ops.endTurn(carried, settled);
-        f.br(label);
+      /** Variable: the budget when a page was changed last. */
+      const changedAt = f.variable('i32');
+      const goToFirst = (): void => {
+        this.settleFor(b.at);
+        f.br(first);
+      };
+      f.loop((again) => {
+        // Behind the block of each page it is changed; the turn begins again then.
+        const count = ops.pagesToChange(gathers(b));
+        const inside = (pages: readonly Label[]): void => {
+          const number = count - pages.length - 1;
+          if (number < 0) {
+            this.furtherTurns(b, { carried, comparison, settled, goToFirst, pages });
+            return;
+          }
+          f.block((label) => inside([label, ...pages]));
+          ops.takeCarried(carried, comparison);
+          // A turn whose accesses are on both sides of a page's end would change it for ever.
+          const isSameTurn = x.compare('eq', f.get(changedAt), f.get(this.budget));
+          f.unlikely(isSameTurn, goToFirst);
+          f.setVariable(changedAt, f.get(this.budget));
+          ops.changePage(number, goToFirst);
+          f.br(again);
+        };
+        inside([]);
       });
     });
     f.unreachable();
     ops.endTurns();
+  }
+  /** The turns of a loop behind its first one. */
+  private furtherTurns(b: Block, { carried, comparison, settled, goToFirst, pages }: FurtherTurns): void {
+    const { f, ops } = this;
+    const [length, count] = [b.insns.length, turnsTogether(b)];
+    f.loop((label) => {
+      ops.takeCarried(carried, comparison);
+      for (let left = count - 1; left >= 0; left--) {
+        ops.beginTurn((page) => {
+          this.giveBack((left + 1) * length);
+          if (page === undefined) {
+            goToFirst();
+            return;
+          }
+          ops.endTurn(carried, settled);
+          f.br(pages[page]!);
+        });
+        this.turnCode(b, left === count - 1 ? count * length : 0, left * length);
+      }
+      f.unlikely(x.compare('lt_s', f.get(this.budget), x.i32Const(0)), () => this.leaveBefore(b.insns[0]!, 0));
+      ops.endTurn(carried, settled);
+      f.br(label);
+    });
+    f.unreachable();
   }
   /** One turn, behind which the next one follows. */
   private turnCode(b: Block, spent: number, ahead: number): void {
@@ -655,11 +714,11 @@ export class RegionWriter {
   }
 
   // --- leaving ---------------------------------------------------------------------------------------------
-  private leaveAt(i: RegionInsn): void {
+  private leaveAt(i: RegionInsn, forMore = false): void {
     if (this.rehearsing) return;
     const unspent = this.block.insns.length - this.done + (this.turn?.ahead ?? 0);
     if (!this.inShadow) {
-      this.leaveBefore(i, unspent);
+      this.leaveBefore(i, unspent, forMore ? SPECIAL.crossed : i.handler);
       return;
     }
     // Whoever goes on there is to see the shadow, also when the budget is used up.
@@ -668,18 +727,21 @@ export class RegionWriter {
     this.leave(EXIT_EVENTS);
   }
   /** Lets the interpreter go on at an instruction; `unspent` instructions of the block were not carried out. */
-  private leaveBefore(i: RegionInsn, unspent: number): void {
-    this.leave(this.exitNumber(i, unspent + i.count) * REGION_EXIT.SIZE);
+  private leaveBefore(i: RegionInsn, unspent: number, handler = i.handler): void {
+    this.leave(this.exitNumber(i, handler, unspent + i.count) * REGION_EXIT.SIZE);
   }
-  private exitNumber({ at, handler, rec }: RegionInsn, back: number): number {
+  private exitNumber({ at, rec }: RegionInsn, handler: number, back: number): number {
     let known = this.exitNumbers.get(at);
     if (!known) {
       known = [];
       this.exitNumbers.set(at, known);
     }
-    for (const e of known) if (e.back === back) return e.number;
+    for (const number of known) {
+      const e = this.exits[number]!;
+      if (e.back === back && e.handler === handler) return number;
+    }
     const number = this.exits.push({ handler, rec, back, page: pageOf(at) }) - 1;
-    known.push({ back, number });
+    known.push(number);
     return number;
   }
   private leaveToRip(rip: Expr): void {

@@ -12,6 +12,8 @@ export interface Access {
   readonly write: boolean;
   /** It may not be carried out although the instructions before it are. */
   readonly conditional: boolean;
+  /** It looks up nothing but its own page. */
+  readonly alone: boolean;
 }
 
 /** The accesses of a block, and those of the blocks that only it leads to. */
@@ -45,7 +47,7 @@ export function spansOf(tree: AccessTree, wraps: boolean): Map<number, Span[]> {
 }
 
 function spanOf(tree: AccessTree, n: number, wraps: boolean): Span {
-  const { of, plus, bytes, write, conditional } = tree.accesses[n]!;
+  const { of, plus, bytes, write, conditional, alone } = tree.accesses[n]!;
   let [low, high] = [0, bytes];
   /** Behind a load this ends at the first store: a page may be there for loads only. */
   const extend = (accesses: readonly Access[], next: readonly AccessTree[]): void => {
@@ -58,6 +60,6 @@ function spanOf(tree: AccessTree, n: number, wraps: boolean): Span {
     }
     for (const t of next) extend(t.accesses, t.next);
   };
-  if (of && !conditional) extend(tree.accesses.slice(n + 1), tree.next);
+  if (of && !conditional && !alone) extend(tree.accesses.slice(n + 1), tree.next);
   return { low, high };
 }

@@ -37,7 +37,7 @@ export const goOn = (f: FunctionBuilder, chain: Chain, rec: Expr): void =>
   chain.to(f.let(x.add(rec, x.i32Const(REC.SIZE))));
 
 /** Counts a jump to record `t` unless that is a region's; the host hears of it when the counter has run down. */
-function countEntry(f: FunctionBuilder, t: Expr, handler: Expr): void {
+export function countEntry(f: FunctionBuilder, t: Expr, handler: Expr): void {
   f.if(x.compare('lt_u', handler, x.i32Const(FIRST_REGION)), () => {
     const left = f.let(x.sub(load16(t, REC.HEAT), x.i32Const(1)));
     f.store('i32_16', t, REC.HEAT, left);

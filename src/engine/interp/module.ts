@@ -13,7 +13,7 @@ import type { FusionIndex } from '../fusion.ts';
 import { type Shape, shapeKey, shapeName, shapesOf } from '../shape.ts';
 import { AGEN_KINDS, defineAgenFault, writeAgen } from './agen.ts';
 import { defineArithmetic } from './arithmetic.ts';
-import { account, type Chain, enter, follow, HANDLER, handlerOf, tailCalls } from './chain.ts';
+import { account, type Chain, countEntry, enter, follow, HANDLER, handlerOf, tailCalls } from './chain.ts';
 import { COMMON_HANDLERS } from './common.ts';
 import { defineCore, type Writer } from './core.ts';
 import { fusedPairs, writeFused } from './fused.ts';
@@ -285,6 +285,13 @@ function defineSpecials(m: ModuleBuilder): void {
     const [cpu, rec] = [guard.param(0), guard.param(1)];
     guard.if(x.eqz(guard.call('straddle_holds', cpu, rec)), () => guard.returnCall('resync', cpu, rec));
     tailCalls(guard).to(guard.let(x.add(rec, x.i32Const(2 * REC.SIZE))));
+  }
+  const crossed = m.define('crossed', HANDLER);
+  {
+    const [cpu, rec] = [crossed.param(0), crossed.param(1)];
+    const handler = crossed.let(handlerOf(rec));
+    countEntry(crossed, rec, handler);
+    crossed.returnCallIndirect(HANDLER, handler, cpu, rec);
   }
   const alone = m.define('alone', HANDLER);
   storeRip(alone, alone.param(0), alone.param(1), false);

@@ -33,6 +33,8 @@ export const SPECIAL = {
   agenBitLong32: 11,
   agenBitLegacy32: 12,
   agenBitLegacy16: 13,
+  /** A region was left as what it looks up at once is on two pages: counts that, and goes on with the record. */
+  crossed: 14,
 } as const;
 /** First table index of the rows' handlers. */
 export const FIRST_HANDLER = 16;
