@@ -36,6 +36,29 @@ describe('memory accesses', () => {
     expect(m.read(0x6ffe, 4)).toBe(0xddccbbaan);
   });
 
+  it('are one for translated code where pages follow each other in the machine, and the TLB has both', () => {
+    const m = longMachine(0);
+    smallPages(m);
+    const frames = Array.from({ length: FRAMES }, (_, i) => i);
+    const [first, second] = frames.flatMap((a) =>
+      frames.filter((b) => m.machine(b * 4096) === m.machine(a * 4096) + 4096).map((b) => [a, b] as const),
+    )[0]!;
+    const map = (page: number, frame: number): void => m.write(pte(page), 8, BigInt(frame * 4096) | 7n);
+    map(0x46, first);
+    map(0x47, second);
+    m.call('flush_all');
+    expect(m.call('ram_fill', 0x46ff0n, 32, 0)).toBe(0);
+    expect(m.call('ram_fill', 0x47000n, 1, 0)).toBe(1);
+    expect(m.call('ram_fill', 0x46ff0n, 32, 0)).toBe(1);
+    expect(m.call('ram_address', 0x46ff0n, 32, 0)).toBe(m.machine(first * 4096 + 0xff0));
+    // The second page is in the TLB for loads.
+    expect(m.call('ram_fill', 0x46ff0n, 32, 1)).toBe(0);
+    map(0x47, first);
+    m.call('flush_all');
+    expect(m.call('ram_fill', 0x47000n, 1, 0)).toBe(1);
+    expect(m.call('ram_fill', 0x46ff0n, 32, 0)).toBe(0);
+  });
+
   it('write nothing when the second page faults', () => {
     const m = longMachine(0);
     smallPages(m);
