@@ -10,8 +10,9 @@ import { INTERPRETER_FUNCTIONS } from '../interp/module.ts';
 import { TABLE_SIZE } from '../interp/special.ts';
 import { RegionOps } from './backend.ts';
 import { type Cfg, isTranslatable } from './cfg.ts';
-import { type RegionExit, RegionWriter, type WrittenRegion } from './region.ts';
+import { RegionWriter, type WrittenRegion } from './region.ts';
 import { UnevenTurns } from './registers.ts';
+import type { RegionExit } from './ways-out.ts';
 
 /** What a region is made of. */
 export interface RegionPlan {

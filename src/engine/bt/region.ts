@@ -6,12 +6,11 @@
  * The local `budget` holds the instructions left. A block takes its length off when it begins; leaving in the middle
  * gives the rest back. Loops look at it when they go round.
  */
-import { ATTR, CPU, REC, REGION_EXIT, SEG } from '../../isa/layout.ts';
+import { CPU, REC } from '../../isa/layout.ts';
 import type { Ops } from '../../isa/ops.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
 import { HANDLER } from '../interp/chain.ts';
-import { gotoKnown } from '../interp/goto.ts';
 import { SPECIAL } from '../interp/special.ts';
 import { isOfNumbers, RegionOps } from './backend.ts';
 import {
@@ -34,21 +33,15 @@ import {
   TIGHT_BLOCKS,
   turnsTogether,
 } from './graph-facts.ts';
+import { guardsOf } from './guards.ts';
 import type { Comparison, Knowledge } from './lazy-flags.ts';
 import { blocksNeedingFlags } from './liveness.ts';
 import type { CarriedRegisters } from './registers.ts';
 import { type AccessTree, type Span, spansOf } from './spans.ts';
 import { type Structure, structure } from './structure.ts';
+import { EXIT_EVENTS, EXIT_RIP, type RegionExit, WaysOut } from './ways-out.ts';
 
 type Expr = x.Expr;
-
-/** What becomes a REGION_EXIT; `page` is the number of the record's page. */
-export interface RegionExit {
-  readonly handler: number;
-  readonly rec: number;
-  readonly back: number;
-  readonly page: number;
-}
 
 /** A region as it was written. */
 export interface WrittenRegion {
@@ -120,12 +113,7 @@ export class RegionWriter {
   /** Conditions under which an entry is left at once. */
   private guards: readonly Expr[] = [];
   private readonly budget: number;
-  /** Variable: the way out, an offset in the table of exits or one of the two below. */
-  private readonly exitSite: number;
-  private readonly exits: RegionExit[] = [];
-  /** By position of an instruction, the numbers of its ways out. */
-  private readonly exitNumbers = new Map<number, number[]>();
-  private readonly exitRip: number;
+  private readonly waysOut: WaysOut;
   private readonly returnTo: number;
   /** Variable: bits of the other pages that were found to hold. */
   private readonly verified: number;
@@ -165,8 +153,7 @@ export class RegionWriter {
     this.needFlags = blocksNeedingFlags(cfg, this.sites, (from, to) => this.mayLeave(from, to));
     this.compared = this.commonComparisons();
     this.budget = f.variable('i32');
-    this.exitSite = f.variable('i32');
-    this.exitRip = f.variable('i64');
+    this.waysOut = new WaysOut(f, this.ops);
     this.returnTo = f.variable('i64');
     this.verified = f.variable('i32');
     this.pageNumbers = [...new Set([...cfg.blocks.keys()].map(pageOf))].filter((d) => d !== 0);
@@ -238,78 +225,22 @@ export class RegionWriter {
     const [cpu, rec] = [f.param(0), f.param(1)];
     f.block((exit) => {
       this.exit = exit;
-      this.guards = [...this.segmentGuards(), ...this.unitGuards()].map((g) => f.let(g));
+      this.guards = guardsOf(this.cfg, cpu).map((g) => f.let(g));
       if (this.entries.length === 1) this.guard(this.cfg.entry);
       this.tree(0);
       f.unreachable();
     });
-    this.writeExit();
+    this.waysOut.write(this.links.exitTable, this.budget, this.pageNumbers.length > 0);
     f.prepend(() => {
       this.ops.prologue();
       const left = x.sub(x.load('i32', cpu, CPU.budget!), x.load('i32_16u', rec, REC.COUNT));
       f.setVariable(this.budget, left);
     });
-    return { exits: this.exits, entries: this.entries };
+    return { exits: this.waysOut.exits, entries: this.entries };
   }
-  private writeExit(): void {
-    const { f } = this;
-    const cpu = f.param(0);
-    const site = f.get(this.exitSite);
-    this.ops.epilogue();
-    f.if(x.compare('ge_s', site, x.i32Const(0)), () => {
-      const at = f.let(x.add(site, this.links.exitTable));
-      const back = x.load('i32', at, REGION_EXIT.BACK);
-      f.store('i32', cpu, CPU.budget!, x.add(f.get(this.budget), back));
-      if (this.pageNumbers.length > 0) {
-        const offset = x.signExtend(32, x.load('i64_32u', at, REGION_EXIT.PAGE));
-        f.store('i64', cpu, CPU.page_base!, x.add(this.ops.page(), offset));
-      }
-      const handler = f.let(x.load('i32', at, REGION_EXIT.HANDLER));
-      const next = f.let(x.load('i32', at, REGION_EXIT.REC));
-      // Between a region and the instructions behind it nothing else looks at the budget.
-      const left = x.sub(x.load('i32', cpu, CPU.budget!), x.load('i32_16u', next, REC.COUNT));
-      f.unlikely(x.compare('lt_s', left, x.i32Const(0)), () => f.returnCall('yield_at', cpu, next));
-      f.returnCallIndirect(HANDLER, handler, cpu, next);
-    });
-    f.store('i32', cpu, CPU.budget!, f.get(this.budget));
-    const rip = f.get(this.exitRip);
-    f.if(x.compare('eq', site, x.i32Const(EXIT_EVENTS)), () => {
-      f.store('i64', cpu, CPU.rip!, rip);
-      f.returnCall('goto_events', cpu);
-    });
-    f.if(x.compare('ge_s', f.get(this.budget), x.i32Const(0)), () => gotoKnown(f, cpu, rip));
-    f.returnCall('goto', cpu, rip);
-  }
-
   /** Leaves before an entry if the region is not for the state that the vCPU is in. */
   private guard(entry: number): void {
     for (const g of this.guards) this.f.unlikely(g, () => this.leaveBefore(this.firstInsn(entry)!, 0));
-  }
-  /** 32-bit code is translated for flat segments: base 0, limit 4 GiB, writable data. Others are the interpreter's. */
-  private segmentGuards(): Expr[] {
-    if (this.firstInsn(this.cfg.entry)!.insn.mode.code === 64) return [];
-    const cpu = this.f.param(0);
-    const bits = (op: number, ...of: Expr[]): Expr => x.inst('v128', [0xfd, op], ...of);
-    const [not, andNot, or] = [0x4d, 0x4f, 0x50];
-    // ES, CS, SS and DS follow each other: four limits and attributes are a vector, two bases are one.
-    const [bases, limits, attributes] = [CPU.seg_base!, CPU.seg_limit!, CPU.seg_attr!] as const;
-    const wanted = BigInt(ATTR.WRITABLE | ATTR.P);
-    const writable = x.v128Const([SEG.es, SEG.ss, SEG.ds].reduce((all, s) => all | (wanted << BigInt(s * 32)), 0n));
-    const wrong = [
-      x.load('v128', cpu, bases + SEG.es * 8),
-      x.load('v128', cpu, bases + SEG.ss * 8),
-      bits(not, x.load('v128', cpu, limits)),
-      bits(andNot, writable, x.load('v128', cpu, attributes)),
-    ].reduce((a, b) => bits(or, a, b));
-    const extended = [SEG.fs, SEG.gs].filter((s) => this.usesSegment(s));
-    const short = extended.map((s) => x.compare('ne', x.load('i32', cpu, limits + s * 4), x.i32Const(-1)));
-    return [short.reduce((a, b) => x.or(a, b), x.inst('i32', [0xfd, 0x53], wrong))];
-  }
-  private usesSegment(seg: number): boolean {
-    for (const b of this.cfg.blocks.values()) {
-      if (b.insns.some((i) => (i.insn.mem?.seg ?? i.insn.seg) === seg)) return true;
-    }
-    return false;
   }
 
   // --- structure -------------------------------------------------------------------------------------------
@@ -665,11 +596,6 @@ export class RegionWriter {
     if (unit !== 'x87' && unit !== 'mmx') return;
     this.f.unlikely(x.load('i32', this.f.param(0), CPU.fpu_trap!), () => this.leaveAt(i));
   }
-  private unitGuards(): Expr[] {
-    const uses = [...this.cfg.blocks.values()].some((b) => b.insns.some((i) => i.insn.row.unit === 'sse'));
-    return uses ? [x.load('i32', this.f.param(0), CPU.sse_trap!)] : [];
-  }
-
   private branchTaken(): void {
     if (this.rehearsing) return;
     const { end } = this.block;
@@ -723,30 +649,15 @@ export class RegionWriter {
     }
     // Whoever goes on there is to see the shadow, also when the budget is used up.
     this.giveBack(unspent);
-    this.f.setVariable(this.exitRip, this.ops.ripOf(i.at));
-    this.leave(EXIT_EVENTS);
+    this.leaveToRip(this.ops.ripOf(i.at), EXIT_EVENTS);
   }
   /** Lets the interpreter go on at an instruction; `unspent` instructions of the block were not carried out. */
   private leaveBefore(i: RegionInsn, unspent: number, handler = i.handler): void {
-    this.leave(this.exitNumber(i, handler, unspent + i.count) * REGION_EXIT.SIZE);
+    this.leave(this.waysOut.siteOf(i, handler, unspent + i.count));
   }
-  private exitNumber({ at, rec }: RegionInsn, handler: number, back: number): number {
-    let known = this.exitNumbers.get(at);
-    if (!known) {
-      known = [];
-      this.exitNumbers.set(at, known);
-    }
-    for (const number of known) {
-      const e = this.exits[number]!;
-      if (e.back === back && e.handler === handler) return number;
-    }
-    const number = this.exits.push({ handler, rec, back, page: pageOf(at) }) - 1;
-    known.push(number);
-    return number;
-  }
-  private leaveToRip(rip: Expr): void {
-    this.f.setVariable(this.exitRip, rip);
-    this.leave(EXIT_RIP);
+  private leaveToRip(rip: Expr, site = EXIT_RIP): void {
+    this.f.setVariable(this.waysOut.rip, rip);
+    this.leave(site);
   }
   /** Behind the current instruction, looking for events. */
   private leaveBehind(): void {
@@ -756,19 +667,14 @@ export class RegionWriter {
     const { insn, at } = block.insns[done]!;
     if (this.inShadow) this.ops.endShadow();
     if (unspent !== 0) f.setVariable(this.budget, x.add(f.get(this.budget), x.i32Const(unspent)));
-    f.setVariable(this.exitRip, this.ops.ripOf(at + insn.length));
-    this.leave(EXIT_EVENTS);
+    this.leaveToRip(this.ops.ripOf(at + insn.length), EXIT_EVENTS);
   }
   private leave(site: number): void {
     this.ops.settle();
-    this.f.setVariable(this.exitSite, x.i32Const(site));
+    this.f.setVariable(this.waysOut.site, x.i32Const(site));
     this.f.br(this.exit);
   }
 }
-
-/** Ways out that are not in the table: to a computed rip, and the same with a look at events. */
-const EXIT_RIP = -1;
-const EXIT_EVENTS = -2;
 
 /** Blocks behind each other that are rehearsed together. */
 const REHEARSED_DEPTH = 6;

@@ -1,0 +1,47 @@
+/** What a region asks of the vCPU's state before an entry: it is written for that state only. */
+import { ATTR, CPU, SEG } from '../../isa/layout.ts';
+import * as x from '../../wasm/expr.ts';
+import type { Cfg } from './cfg.ts';
+
+type Expr = x.Expr;
+
+/** Conditions under which the region is left at once. */
+export const guardsOf = (cfg: Cfg, cpu: Expr): Expr[] => [...segmentGuards(cfg, cpu), ...unitGuards(cfg, cpu)];
+
+/** 32-bit code is translated for flat segments: base 0, limit 4 GiB, writable data. Others are the interpreter's. */
+function segmentGuards(cfg: Cfg, cpu: Expr): Expr[] {
+  if (isLong(cfg)) return [];
+  const bits = (op: number, ...of: Expr[]): Expr => x.inst('v128', [0xfd, op], ...of);
+  const [not, andNot, or] = [0x4d, 0x4f, 0x50];
+  // ES, CS, SS and DS follow each other: four limits and attributes are a vector, two bases are one.
+  const [bases, limits, attributes] = [CPU.seg_base!, CPU.seg_limit!, CPU.seg_attr!] as const;
+  const wanted = BigInt(ATTR.WRITABLE | ATTR.P);
+  const writable = x.v128Const([SEG.es, SEG.ss, SEG.ds].reduce((all, s) => all | (wanted << BigInt(s * 32)), 0n));
+  const wrong = [
+    x.load('v128', cpu, bases + SEG.es * 8),
+    x.load('v128', cpu, bases + SEG.ss * 8),
+    bits(not, x.load('v128', cpu, limits)),
+    bits(andNot, writable, x.load('v128', cpu, attributes)),
+  ].reduce((a, b) => bits(or, a, b));
+  const extended = [SEG.fs, SEG.gs].filter((s) => usesSegment(cfg, s));
+  const short = extended.map((s) => x.compare('ne', x.load('i32', cpu, limits + s * 4), x.i32Const(-1)));
+  return [short.reduce((a, b) => x.or(a, b), x.inst('i32', [0xfd, 0x53], wrong))];
+}
+
+function isLong(cfg: Cfg): boolean {
+  const { insns, end } = cfg.blocks.get(cfg.entry)!;
+  const first = insns[0] ?? (end.kind === 'interpret' ? end.insn : undefined);
+  return first!.insn.mode.code === 64;
+}
+function usesSegment(cfg: Cfg, seg: number): boolean {
+  for (const b of cfg.blocks.values()) {
+    if (b.insns.some((i) => (i.insn.mem?.seg ?? i.insn.seg) === seg)) return true;
+  }
+  return false;
+}
+
+/** SSE's availability cannot change inside a region. */
+function unitGuards(cfg: Cfg, cpu: Expr): Expr[] {
+  const uses = [...cfg.blocks.values()].some((b) => b.insns.some((i) => i.insn.row.unit === 'sse'));
+  return uses ? [x.load('i32', cpu, CPU.sse_trap!)] : [];
+}

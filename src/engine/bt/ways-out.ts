@@ -1,0 +1,88 @@
+/**
+ * The ways out of a region. Those in front of an instruction are numbers in a table in memory (REGION_EXIT); all come
+ * together at the function's end, where registers go back to the state.
+ */
+import { CPU, REC, REGION_EXIT } from '../../isa/layout.ts';
+import * as x from '../../wasm/expr.ts';
+import type { FunctionBuilder } from '../../wasm/module.ts';
+import { HANDLER } from '../interp/chain.ts';
+import { gotoKnown } from '../interp/goto.ts';
+import type { RegionOps } from './backend.ts';
+import { pageOf, type RegionInsn } from './cfg.ts';
+
+/** What becomes a REGION_EXIT; `page` is the number of the record's page. */
+export interface RegionExit {
+  readonly handler: number;
+  readonly rec: number;
+  readonly back: number;
+  readonly page: number;
+}
+
+/** Sites that are not in the table: to a computed rip, and the same with a look at events. */
+export const EXIT_RIP = -1;
+export const EXIT_EVENTS = -2;
+
+export class WaysOut {
+  readonly exits: RegionExit[] = [];
+  /** Variables: the site, an offset in the table of exits or one of the two above; the computed rip. */
+  readonly site: number;
+  readonly rip: number;
+  private readonly f: FunctionBuilder;
+  private readonly ops: RegionOps;
+  /** By position of an instruction, the numbers of its exits. */
+  private readonly numbers = new Map<number, number[]>();
+
+  constructor(f: FunctionBuilder, ops: RegionOps) {
+    this.f = f;
+    this.ops = ops;
+    this.site = f.variable('i32');
+    this.rip = f.variable('i64');
+  }
+
+  /** The site in front of an instruction that a handler goes on with; `back` instructions were counted and not done. */
+  siteOf({ at, rec }: RegionInsn, handler: number, back: number): number {
+    let known = this.numbers.get(at);
+    if (!known) {
+      known = [];
+      this.numbers.set(at, known);
+    }
+    for (const number of known) {
+      const e = this.exits[number]!;
+      if (e.back === back && e.handler === handler) return number * REGION_EXIT.SIZE;
+    }
+    const number = this.exits.push({ handler, rec, back, page: pageOf(at) }) - 1;
+    known.push(number);
+    return number * REGION_EXIT.SIZE;
+  }
+
+  /** Emits the end that all ways out come to. `budget`: the variable; `hasPages`: exits may be in other pages. */
+  write(exitTable: x.Expr, budget: number, hasPages: boolean): void {
+    const { f } = this;
+    const cpu = f.param(0);
+    const site = f.get(this.site);
+    this.ops.epilogue();
+    f.if(x.compare('ge_s', site, x.i32Const(0)), () => {
+      const at = f.let(x.add(site, exitTable));
+      const back = x.load('i32', at, REGION_EXIT.BACK);
+      f.store('i32', cpu, CPU.budget!, x.add(f.get(budget), back));
+      if (hasPages) {
+        const offset = x.signExtend(32, x.load('i64_32u', at, REGION_EXIT.PAGE));
+        f.store('i64', cpu, CPU.page_base!, x.add(this.ops.page(), offset));
+      }
+      const handler = f.let(x.load('i32', at, REGION_EXIT.HANDLER));
+      const next = f.let(x.load('i32', at, REGION_EXIT.REC));
+      // Between a region and the instructions behind it nothing else looks at the budget.
+      const left = x.sub(x.load('i32', cpu, CPU.budget!), x.load('i32_16u', next, REC.COUNT));
+      f.unlikely(x.compare('lt_s', left, x.i32Const(0)), () => f.returnCall('yield_at', cpu, next));
+      f.returnCallIndirect(HANDLER, handler, cpu, next);
+    });
+    f.store('i32', cpu, CPU.budget!, f.get(budget));
+    const rip = f.get(this.rip);
+    f.if(x.compare('eq', site, x.i32Const(EXIT_EVENTS)), () => {
+      f.store('i64', cpu, CPU.rip!, rip);
+      f.returnCall('goto_events', cpu);
+    });
+    f.if(x.compare('ge_s', f.get(budget), x.i32Const(0)), () => gotoKnown(f, cpu, rip));
+    f.returnCall('goto', cpu, rip);
+  }
+}
