@@ -1,6 +1,6 @@
 /**
- * Guest registers of a region as WebAssembly locals, those that it uses and writes noted, and what is known about
- * their values on the path that is being written.
+ * Guest registers of a region, as WebAssembly locals or in the state, those that it uses and writes noted, and what is
+ * known about their values on the path that is being written.
  */
 import { CPU } from '../../isa/layout.ts';
 import type { Width } from '../../isa/ops.ts';
