@@ -101,7 +101,7 @@ export interface CodeSource {
   /** Was the position jumped to often enough? Branches that were never or seldom taken are left out. */
   wasReached(at: number): boolean;
   /** Is what begins there better left to the region that it has? */
-  isApart(at: number, isCalled: boolean): boolean;
+  isApart(at: number): boolean;
   readonly canTranslate: (insn: Insn) => boolean;
 }
 
@@ -123,9 +123,9 @@ export function reach(entry: number, code: CodeSource, limits: RegionLimits = RE
   const known = new Map<number, RegionInsn>();
   const leaders = new Set<number>([entry]);
   const work = [entry];
-  const lead = (at: number, certain: boolean, isCalled = false): void => {
+  const lead = (at: number, certain: boolean): void => {
     if (leaders.has(at) || leaders.size >= limits.maxBlocks || !(certain || code.wasReached(at))) return;
-    if (code.isApart(at, isCalled)) return;
+    if (code.isApart(at)) return;
     leaders.add(at);
     work.push(at);
   };
@@ -148,7 +148,7 @@ export function reach(entry: number, code: CodeSource, limits: RegionLimits = RE
       }
       const end = controlOf(i, next);
       if (end) {
-        if ('target' in end) lead(end.target, false, end.kind === 'call');
+        if ('target' in end) lead(end.target, false);
         if ('next' in end && end.kind !== 'fall') lead(end.next, end.kind === 'branch');
         if (end.kind === 'dynamic' && comesBehind(i.insn)) lead(next, false);
         break;

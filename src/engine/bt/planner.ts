@@ -10,9 +10,10 @@ import type { PackablePlan } from './job.ts';
 
 /** Pages of a region at the most. */
 const MAX_PAGES = 16;
-/** A function of more instructions that has a region is called there; smaller ones become part of each caller's. */
-const INLINED_INSNS = 16;
-/** What is jumped to and has a region of more instructions is left to that; smaller ones are inner loops as a rule. */
+/**
+ * What is called or jumped to and has a region of more instructions is left to that; smaller functions and inner loops
+ * become part of each region that goes there.
+ */
 const REPEATED_INSNS = 16;
 
 /** A place that is to be the entry of a region. */
@@ -105,7 +106,7 @@ export class Planner {
         const rec = recordAt(at);
         return rec !== 0 && !this.o.isCold(rec);
       },
-      isApart: (at, isCalled) => (this.o.sizeOf(recordAt(at)) ?? 0) > (isCalled ? INLINED_INSNS : REPEATED_INSNS),
+      isApart: (at) => (this.o.sizeOf(recordAt(at)) ?? 0) > REPEATED_INSNS,
       canTranslate,
     };
     const reached = reach(p.at, code, this.o.limits);
