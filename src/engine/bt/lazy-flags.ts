@@ -43,11 +43,21 @@ export interface Comparison {
 
 const comparisonOp = (c: Comparison): number => ccOp(c.test ? 'logic' : 'sub', c.w);
 
+/** Variables that hold flags as the state does: cc_op, cc_r, cc_x and cc_y. */
+interface FlagVars {
+  readonly op: number;
+  readonly r: number;
+  readonly x: number;
+  readonly y: number;
+}
+
 export abstract class RegionFlags extends RegionMemory {
   protected flagState: FlagState = { kind: 'unknown' };
   private turnFlags: FlagState = { kind: 'unknown' };
   private goBack: (page?: number) => void = () => {};
-  private cc: { op: number; r: number; x: number; y: number } | undefined;
+  /** Variables of the flags where paths come together; of those with which the region is left. */
+  private cc: FlagVars | undefined;
+  private leaving: FlagVars | undefined;
 
   get knowledge(): Knowledge {
     const { gprs, lanes } = this.registerKnowledge();
@@ -105,30 +115,38 @@ export abstract class RegionFlags extends RegionMemory {
   }
   override epilogue(): void {
     super.epilogue();
-    if (this.cc) this.storeFlags();
+    if (this.leaving) this.storeFlags(this.leaving);
   }
-  protected ccVars(): { op: number; r: number; x: number; y: number } {
+  private newFlagVars(): FlagVars {
     const { f } = this;
-    this.cc ??= { op: f.variable('i32'), r: f.variable('i64'), x: f.variable('i64'), y: f.variable('i64') };
+    return { op: f.variable('i32'), r: f.variable('i64'), x: f.variable('i64'), y: f.variable('i64') };
+  }
+  private ccVars(): FlagVars {
+    this.cc ??= this.newFlagVars();
     return this.cc;
   }
   /**
-   * Keeps what the flags' locals hold. The result puts it back: where it does not matter what they hold, V8 then finds
-   * that it is always the same.
+   * Before the region is left: puts what is known into its place. The flags have variables of their own for that: those
+   * of the places where paths come together would be carried round each loop that can be left.
    */
-  copyFlags(): () => void {
-    const { f } = this;
-    const pairs = Object.values(this.ccVars()).map((v) => [v, f.variable(f.get(v).type)] as const);
-    for (const [v, copy] of pairs) f.setVariable(copy, f.get(v));
-    return () => {
-      for (const [v, copy] of pairs) f.setVariable(v, f.get(copy));
+  settleToLeave(): void {
+    this.settle(this.inState);
+    if (this.inState) return;
+    const { f, flagState } = this;
+    this.leaving ??= this.newFlagVars();
+    const { leaving } = this;
+    const keep = (): void => {
+      const cc = this.ccVars();
+      for (const v of ['op', 'r', 'x', 'y'] as const) f.setVariable(leaving[v], f.get(cc[v]));
     };
+    if (flagState.kind === 'unknown') keep();
+    else if (flagState.kind === 'again') f.if(f.get(flagState.again), () => this.setCc(leaving, flagState), keep);
+    else this.setCc(leaving, flagState);
   }
   /** Puts the flags of the locals into the state. */
-  protected storeFlags(): void {
+  protected storeFlags(cc = this.ccVars()): void {
     if (this.inState) return;
     const { f, cpu } = this;
-    const cc = this.ccVars();
     const op = f.get(cc.op);
     // Where the operands tell the result, setCc has kept only these.
     for (const { name, result } of FLAG_RECIPES) {
@@ -156,7 +174,7 @@ export abstract class RegionFlags extends RegionMemory {
       y: i64(v.y ?? zero),
     };
   }
-  /** Puts what is known into the locals: on the way out, or where paths come together; `flags`: flags too. */
+  /** Puts what is known into the locals, where paths come together; `flags`: flags too. */
   settle(flags = true): void {
     for (const [r, lane] of this.lanes) this.settleLane(r, lane);
     this.storeWritten();
@@ -171,16 +189,8 @@ export abstract class RegionFlags extends RegionMemory {
       return;
     }
     const cc = this.ccVars();
-    if (state.kind === 'again') {
-      f.if(f.get(state.again), () => this.setCc(state));
-      return;
-    }
-    if (state.kind === 'bits') {
-      f.setVariable(cc.op, x.i32Const(0));
-      f.setVariable(cc.x, state.bits);
-      return;
-    }
-    this.setCc(state);
+    if (state.kind === 'again') f.if(f.get(state.again), () => this.setCc(cc, state));
+    else this.setCc(cc, state);
   }
   private flagsToState(state: FlagState): void {
     const { f, cpu } = this;
@@ -195,9 +205,13 @@ export abstract class RegionFlags extends RegionMemory {
       if (uses >= 2) f.store('i64', cpu, CPU.cc_y!, state.y);
     } else throw new Error(`flags in the state are ${state.kind}`);
   }
-  private setCc(state: { op: number; r: Expr; x: Expr; y: Expr }): void {
+  private setCc(cc: FlagVars, state: Exclude<FlagState, { kind: 'unknown' }>): void {
     const { f } = this;
-    const cc = this.ccVars();
+    if (state.kind === 'bits') {
+      f.setVariable(cc.op, x.i32Const(0));
+      f.setVariable(cc.x, state.bits);
+      return;
+    }
     f.setVariable(cc.op, x.i32Const(state.op));
     const { uses, result } = ccRecipe(state.op)!.recipe;
     if (!result) f.setVariable(cc.r, state.r);

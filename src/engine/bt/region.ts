@@ -107,8 +107,6 @@ export class RegionWriter {
   private readonly compared: Map<number, Comparison>;
   /** Loops (nodes) whose flags are those of their comparison: variables that say whether it was carried out. */
   private readonly again = new Map<number, number>();
-  /** By the same loops: puts back what the flags' locals held at its begin, so that they are not carried round. */
-  private readonly entryFlags = new Map<number, () => void>();
   private exit: Label = 0;
   /** Conditions under which an entry is left at once. */
   private guards: readonly Expr[] = [];
@@ -257,7 +255,6 @@ export class RegionWriter {
     if (again !== undefined) {
       this.f.setVariable(again, x.i32Const(0));
       this.again.set(n, again);
-      this.entryFlags.set(n, this.ops.copyFlags());
     }
     this.f.loop((label) => {
       this.loops.set(n, label);
@@ -369,7 +366,6 @@ export class RegionWriter {
     else {
       this.ops.settle(false);
       f.setVariable(again, x.i32Const(1));
-      this.entryFlags.get(to)!();
     }
     f.br(this.loops.get(to)!);
   }
@@ -670,7 +666,7 @@ export class RegionWriter {
     this.leaveToRip(this.ops.ripOf(at + insn.length), EXIT_EVENTS);
   }
   private leave(site: number): void {
-    this.ops.settle();
+    this.ops.settleToLeave();
     this.f.setVariable(this.waysOut.site, x.i32Const(site));
     this.f.br(this.exit);
   }
