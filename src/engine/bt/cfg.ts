@@ -17,6 +17,8 @@ export interface RegionInsn {
   readonly handler: number;
   /** COUNT of that record. */
   readonly count: number;
+  /** Its accesses look up nothing but their own page. */
+  readonly alone: boolean;
 }
 
 /** How a block ends. Targets are positions; a target that is no block of the region is left through a join. */

@@ -14,7 +14,7 @@ export interface Job {
   readonly names: readonly string[];
   /**
    * By region: position of the entry, sizes of code and stack, how many instructions, block starts and pages there are;
-   * the instructions (position, length, record, handler, COUNT), the starts, the pages (number, code page, drops).
+   * the instructions (position, length, record, handler, COUNT, whether it is looked up alone), the starts, the pages (number, code page, drops).
    */
   readonly numbers: Int32Array;
   /** The instructions' bytes, one behind the other. */
@@ -69,8 +69,8 @@ export function packJob<P extends PackablePlan>(
   for (const { reached, mode, pageNumbers, pages } of plans) {
     const { entry, insns, leaders } = reached;
     numbers.push(entry, mode.code, mode.stack, insns.size, leaders.size, pageNumbers.length);
-    for (const { at, insn, rec, handler, count } of insns.values()) {
-      numbers.push(at, insn.length, rec, handler, count);
+    for (const { at, insn, rec, handler, count, alone } of insns.values()) {
+      numbers.push(at, insn.length, rec, handler, count, alone ? 1 : 0);
       size += insn.length;
     }
     numbers.push(...leaders);
@@ -100,7 +100,7 @@ function unpackJob(job: Job, decoder: Decoder): RegionPlan[] {
     end += next();
     const insn = decoder.decode(code, start, end, mode);
     if ('failure' in insn || insn.length !== end - start) throw new Error('a job with other instructions');
-    return { insn, at, rec: address(), handler: next(), count: next() };
+    return { insn, at, rec: address(), handler: next(), count: next(), alone: next() !== 0 };
   };
   return job.names.map((name) => {
     const entry = next();

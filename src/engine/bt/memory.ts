@@ -106,8 +106,6 @@ export abstract class RegionMemory extends RegionRegisters {
   /** Of the block being written, by access; and how many there have been. */
   private spans: readonly Span[] = [];
   private accesses = 0;
-  /** Positions of instructions whose accesses look up nothing but their own page. */
-  alone: ReadonlySet<number> = new Set();
   private rmwHost: Expr | undefined;
 
   /** `pagesKept`: keys (see accessKey) whose page is worth remembering. */
@@ -242,11 +240,11 @@ export abstract class RegionMemory extends RegionRegisters {
   private host(va: Expr, bytes: number, write: boolean, key?: string): Expr {
     const { origin } = va;
     const { conditional } = this;
-    const alone = this.alone.has(this.current.at);
+    const { alone } = this.current;
     this.rehearsed?.push({ of: origin?.of, plus: origin?.plus ?? 0, bytes, write, conditional, alone });
     const span = this.spans[this.accesses++] ?? { low: 0, high: bytes };
     const isMore = span.high - span.low > bytes;
-    if (!origin) return this.lookUp(va, span, isMore, write, key);
+    if (!origin || alone) return this.lookUp(va, span, isMore, write, key);
     const near = this.nearHost(origin, bytes, write);
     if (near?.isOnPage) return this.f.let(x.add(near.host, x.i32Const(near.distance)));
     if (near) return this.hostFrom(near.host, near.distance, va, bytes, write);
@@ -308,7 +306,7 @@ export abstract class RegionMemory extends RegionRegisters {
     const bytes = span.high - span.low;
     this.putWritten();
     // An alignment that is no power of two says nothing about crossing a page.
-    const isKept = this.inTightLoop && key !== undefined && (bytes & (bytes - 1)) === 0;
+    const isKept = this.inTightLoop && key !== undefined && !isMore && (bytes & (bytes - 1)) === 0;
     const recent = isKept ? this.recentEntry(key) : undefined;
     if (recent === undefined) {
       const first = span.low === 0 ? va : f.let(x.add(va, x.i64Const(span.low)));

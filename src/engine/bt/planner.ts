@@ -52,6 +52,8 @@ export interface PlannerOptions {
   sizeOf(rec: number): number | undefined;
   /** Was a record jumped to so seldom that a region is better without it? */
   isCold(rec: number): boolean;
+  /** Are accesses of a record often on another page than those that were looked up with them? */
+  isAlone(rec: number): boolean;
 }
 
 export class Planner {
@@ -94,7 +96,8 @@ export class Planner {
       if (rec === 0) return undefined;
       this.insns.set(rec, insn);
       const handler = this.o.original(rec) ?? this.view.getUint16(rec + REC.HANDLER, true);
-      return { insn, at, rec, handler, count: this.view.getUint16(rec + REC.COUNT, true) };
+      const count = this.view.getUint16(rec + REC.COUNT, true);
+      return { insn, at, rec, handler, count, alone: this.o.isAlone(rec) };
     };
     const recordAt = (at: number): number => {
       const page = pages(pageOf(at));

@@ -145,8 +145,6 @@ export class RegionWriter {
       leaveBehindIf: (c: Expr): void => f.unlikely(c, () => this.leaveBehind()),
     };
     this.ops = new RegionOps(this.f, control, pagesKept(cfg, this.s, this.turned));
-    // Who left a region because of a span goes on here when it happens often: the same span would leave again.
-    this.ops.alone = new Set(this.entries);
     this.ops.inState = this.turned.size === 0 && this.loopShare() < LOOP_SHARE;
     this.needFlags = blocksNeedingFlags(cfg, this.sites, (from, to) => this.mayLeave(from, to));
     this.compared = this.commonComparisons();
@@ -427,7 +425,7 @@ export class RegionWriter {
     this.block = b;
     ops.inTightLoop = this.s.loopSizes()[this.node]! <= TIGHT_BLOCKS && !this.turned.has(b.at);
     ops.inNumbers = isOfNumbers(b.insns);
-    if (!this.turn && !ops.inTightLoop && !this.spans.has(b.at)) this.rehearse();
+    if (!this.turn && !this.spans.has(b.at)) this.rehearse();
     ops.expectAccesses(this.spans.get(b.at) ?? []);
     this.giveBack(-(this.turn?.spent ?? b.insns.length));
     if (this.instructions(b)) this.blockEnd(b);

@@ -52,7 +52,7 @@ function spanOf(tree: AccessTree, n: number, wraps: boolean): Span {
   /** Behind a load this ends at the first store: a page may be there for loads only. */
   const extend = (accesses: readonly Access[], next: readonly AccessTree[]): void => {
     for (const other of accesses) {
-      if (other.of !== of || other.conditional) continue;
+      if (other.of !== of || other.conditional || other.alone) continue;
       if (other.write && !write) return;
       const from = wraps ? (other.plus - plus) | 0 : other.plus - plus;
       const [l, h] = [Math.min(low, from), Math.max(high, from + other.bytes)];

@@ -82,6 +82,15 @@ interface Underway {
   readonly since: number;
 }
 
+/** A region that is in its places. */
+interface Installed {
+  readonly entry: Entry;
+  /** Its entries. */
+  readonly places: readonly Entry[];
+  /** By block, the records of its instructions. */
+  readonly blocks: readonly Uint32Array[];
+}
+
 export class Translator {
   readonly counters: TranslatorCounters = {
     regions: 0,
@@ -118,6 +127,10 @@ export class Translator {
   private readonly originals = new Map<number, number>();
   /** Instructions of regions, by their entries' records. */
   private readonly sizes = new Map<number, number>();
+  private installed: Installed[] = [];
+  /** Records whose accesses are looked up alone, and how often regions were left at their first record because of that. */
+  private readonly alone = new Set<number>();
+  private readonly crossings = new Map<number, number>();
 
   constructor(options: TranslatorOptions) {
     this.o = options;
@@ -126,7 +139,8 @@ export class Translator {
     const original = (rec: number): number | undefined => this.originals.get(rec);
     const sizeOf = (rec: number): number | undefined => this.sizes.get(rec);
     const isCold = (rec: number): boolean => this.isCold(rec);
-    this.planner = new Planner({ ...options, limits: this.limits, original, sizeOf, isCold });
+    const isAlone = (rec: number): boolean => this.alone.has(rec);
+    this.planner = new Planner({ ...options, limits: this.limits, original, sizeOf, isCold, isAlone });
     this.table = options.interpreter.table as WebAssembly.Table;
     this.compiler = options.compiler;
   }
@@ -153,6 +167,9 @@ export class Translator {
     this.making.clear();
     this.originals.clear();
     this.sizes.clear();
+    this.installed = [];
+    this.alone.clear();
+    this.crossings.clear();
     for (let i = FIRST_REGION; i < this.nextSlot; i++) this.table.set(i, this.o.interpreter[EMPTY]);
     this.nextSlot = FIRST_REGION;
     this.live = 0;
@@ -171,8 +188,13 @@ export class Translator {
     return this.view.getUint32(at, true);
   }
 
-  /** A record's counter has run down: it is a candidate if it is the entry of its position in the current page. */
-  hot(cpu: number, rec: number): void {
+  /**
+   * A record's counter has run down: it is a candidate if it is the entry of its position in the current page.
+   * `crossed`: a region was left here as what it looks up at once is on two pages. For the first record of a region that
+   * is told each time.
+   */
+  hot(cpu: number, rec: number, crossed = false): void {
+    if (crossed && this.keepApart(rec)) return;
     this.view.setUint16(rec + REC.HEAT, this.rest, true);
     if (this.originals.has(rec) || this.pending.has(rec)) return;
     const at = this.view.getUint16(rec + REC.OFFSET, true);
@@ -185,6 +207,39 @@ export class Translator {
     else this.pending.set(rec, place);
   }
 
+  /**
+   * Regions were left at a record, again and again, because accesses that are looked up together were on two pages, as
+   * those of a stack frame may be: they are written again, with the accesses of its block looked up one by one.
+   * @returns whether there is nothing else to do
+   */
+  private keepApart(rec: number): boolean {
+    if (this.originals.has(rec)) {
+      const count = (this.crossings.get(rec) ?? 0) + 1;
+      this.crossings.set(rec, count);
+      if (count < this.threshold) return true;
+      this.crossings.delete(rec);
+    } else this.view.setUint16(rec + REC.HEAT, this.rest, true);
+    const isOf = ({ blocks }: Installed): boolean => blocks.some((recs) => recs.includes(rec));
+    const left = this.installed.filter(isOf);
+    for (const { blocks } of left) {
+      for (const recs of blocks) if (recs.includes(rec)) for (const r of recs) this.alone.add(r);
+    }
+    this.installed = this.installed.filter((i) => !left.includes(i));
+    for (const i of left) this.remove(i);
+    return left.length > 0;
+  }
+  /** Lets the interpreter stand in for a region until it is written again. */
+  private remove({ entry, places }: Installed): void {
+    for (const { rec, at, page } of places) {
+      const original = this.originals.get(rec);
+      if (original === undefined || this.u32(page + CODE_PAGE.ENTRY + at * 4) !== rec) continue;
+      this.view.setUint16(rec + REC.HANDLER, original, true);
+      this.view.setUint16(rec + REC.HEAT, this.rest, true);
+      this.originals.delete(rec);
+      this.sizes.delete(rec);
+    }
+    if (!this.isKnown(entry.rec)) this.pending.set(entry.rec, entry);
+  }
   /** A record that is a region's entry, or is going to be. */
   private isKnown(rec: number): boolean {
     return this.originals.has(rec) || this.pending.has(rec) || this.making.has(rec);
@@ -333,14 +388,18 @@ export class Translator {
       // A function without exits is in the table and nobody goes there.
       if (tables[i] === 0) return;
       const { rip } = plan.entry;
-      for (const { rec, at, page } of placesOf(plan, made.entries[i]!)) {
-        if (this.originals.has(rec) || this.u32(page + CODE_PAGE.ENTRY + at * 4) !== rec) continue;
+      const places = placesOf(plan, made.entries[i]!).filter(
+        ({ rec, at, page }) => !this.originals.has(rec) && this.u32(page + CODE_PAGE.ENTRY + at * 4) === rec,
+      );
+      for (const { rec } of places) {
         const original = this.view.getUint16(rec + REC.HANDLER, true);
         this.originals.set(rec, original);
         this.sizes.set(rec, plan.reached.insns.size);
         this.view.setUint16(rec + REC.HEAT, original, true);
         this.view.setUint16(rec + REC.HANDLER, place, true);
       }
+      const blocks = [...plan.cfg.blocks.values()].map((b) => Uint32Array.from(b.insns, ({ rec }) => rec));
+      this.installed.push({ entry: plan.entry, places, blocks });
       this.counters.regions++;
       for (const b of plan.cfg.blocks.values()) this.counters.insns += b.insns.length;
       this.o.onRegion?.(rip, plan.cfg);

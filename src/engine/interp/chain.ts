@@ -36,12 +36,15 @@ export const tailCalls = (f: FunctionBuilder): Chain => ({
 export const goOn = (f: FunctionBuilder, chain: Chain, rec: Expr): void =>
   chain.to(f.let(x.add(rec, x.i32Const(REC.SIZE))));
 
-/** Counts a jump to record `t` unless that is a region's; the host hears of it when the counter has run down. */
-export function countEntry(f: FunctionBuilder, t: Expr, handler: Expr): void {
+/**
+ * Counts a jump to record `t` unless that is a region's; the host hears of it when the counter has run down, and whether
+ * it is a region that was left there because of two pages.
+ */
+export function countEntry(f: FunctionBuilder, t: Expr, handler: Expr, crossed = false): void {
   f.if(x.compare('lt_u', handler, x.i32Const(FIRST_REGION)), () => {
     const left = f.let(x.sub(load16(t, REC.HEAT), x.i32Const(1)));
     f.store('i32_16', t, REC.HEAT, left);
-    f.unlikely(x.eqz(left), () => f.run(f.call('hot', f.param(0), t)));
+    f.unlikely(x.eqz(left), () => f.run(f.call('hot', f.param(0), t, x.i32Const(crossed ? 1 : 0))));
   });
 }
 /** budget -= COUNT(rec) + retired. @returns what is left */

@@ -65,7 +65,7 @@ function declareImports(m: ModuleBuilder): void {
     m.importFunction('runtime', h.name, { params, results });
   }
   m.importFunction('host', 'resolve', { params: ['i32'], results: ['i32'] });
-  m.importFunction('host', 'hot', { params: ['i32', 'i32'], results: [] });
+  m.importFunction('host', 'hot', { params: ['i32', 'i32', 'i32'], results: [] });
 }
 
 /** `flag_xf(cpu)` for the six flags: by a table over cc_op, each case worked out by its recipe. */
@@ -290,7 +290,14 @@ function defineSpecials(m: ModuleBuilder): void {
   {
     const [cpu, rec] = [crossed.param(0), crossed.param(1)];
     const handler = crossed.let(handlerOf(rec));
-    countEntry(crossed, rec, handler);
+    countEntry(crossed, rec, handler, true);
+    // The region that begins here would leave at once again.
+    const own = crossed.let(load16(rec, REC.HEAT));
+    const isEntry = x.compare('ge_u', handler, x.i32Const(FIRST_REGION));
+    crossed.if(isEntry, () => {
+      crossed.run(crossed.call('hot', cpu, rec, x.i32Const(1)));
+      crossed.returnCallIndirect(HANDLER, own, cpu, rec);
+    });
     crossed.returnCallIndirect(HANDLER, handler, cpu, rec);
   }
   const alone = m.define('alone', HANDLER);

@@ -113,7 +113,7 @@ export class SoftVcpu {
       runtime: runtimeFunctions(exports, o.host),
       host: {
         resolve: (cpu: number) => this.cache.resolve(cpu),
-        hot: (cpu: number, rec: number) => this.translator?.hot(cpu, rec >>> 0),
+        hot: (cpu: number, rec: number, crossed: number) => this.translator?.hot(cpu, rec >>> 0, crossed !== 0),
       },
     });
     this.interpreter = interpreter.exports as unknown as InterpreterExports;
