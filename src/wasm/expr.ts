@@ -220,9 +220,16 @@ function identity(op: IntBinary, a: Expr, b: Expr): Expr | undefined {
     if (op === 'and') return a;
     if (op === 'add' || op === 'or' || op === 'xor') return b;
   }
-  if (op === 'and' && b.small === -1) return a;
+  if (op === 'and' && (b.small === -1 || isMaskOf(b, a))) return a;
   if (op === 'and' && a.small === -1) return b;
   return undefined;
+}
+
+/** Is a constant an i64 whose low bits are set, as many as the value has, and no others? */
+function isMaskOf({ small, type }: Expr, value: Expr): boolean {
+  if (type !== 'i64' || small === undefined || small <= 0) return false;
+  const bits = Math.log2(small + 1);
+  return Number.isInteger(bits) && bitsOf(value) <= bits;
 }
 
 /** The result for constants, where it is worth it. */

@@ -229,10 +229,10 @@ export abstract class RegionFlags extends RegionMemory {
     const recipe = { op: comparisonOp(c), r, x: vx, y: vy };
     this.flagState = again === undefined ? { kind: 'recipe', ...recipe } : { kind: 'again', again, ...recipe };
   }
-  /** Are the flags those of a comparison already? Only whole registers are looked at, and no TEST. */
+  /** Are the flags those of a comparison already? No TEST is looked at. */
   haveCompared(c: Comparison): boolean {
     const s = this.flagState;
-    if (c.test || c.w !== 64 || s.kind !== 'recipe' || s.op !== comparisonOp(c)) return false;
+    if (c.test || s.kind !== 'recipe' || s.op !== comparisonOp(c)) return false;
     const [a, b] = this.comparedValues(c);
     return x.isSameLeaf(s.x, a) && x.isSameLeaf(s.y, b);
   }

@@ -130,7 +130,8 @@ export abstract class RegionMemory extends RegionRegisters {
   }
   /** Outside 64-bit mode addresses are cut to 32 bits: distances hold modulo 2^32 there. */
   override zext(w: Width, v: Expr): Expr {
-    const cut = super.zext(w, v);
+    const known = w === 32 ? this.known.find((k) => k.value && x.isSameLeaf(k.value, v))?.low32 : undefined;
+    const cut = known ?? super.zext(w, v);
     return w === 32 && !this.long && v.origin ? x.known(cut, cut.bits, v.origin) : cut;
   }
 

@@ -20,13 +20,14 @@ const newOrigin = (): x.Origin => ({ of: {}, plus: 0 });
 export interface Known {
   /** Number of low bits outside of which it is 0. */
   readonly bits: number;
-  /** A local that is never written again and holds the value; and one for the low byte. */
+  /** A local that is never written again and holds the value; and some for the low half and the low byte. */
   readonly value: Expr | undefined;
+  readonly low32: Expr | undefined;
   readonly low8: Expr | undefined;
   /** The value is not where it belongs yet. */
   readonly isNew: boolean;
 }
-export const NOTHING: Known = { bits: 64, value: undefined, low8: undefined, isNew: false };
+export const NOTHING: Known = { bits: 64, value: undefined, low32: undefined, low8: undefined, isNew: false };
 
 type Lane0 = x.Lane0;
 
@@ -181,6 +182,7 @@ export abstract class RegionRegisters extends VectorWasm {
     const { f } = this;
     for (const k of this.known) {
       if (k.value) f.keep(k.value);
+      if (k.low32) f.keep(k.low32);
       if (k.low8) f.keep(k.low8);
     }
     for (const { value } of this.turnStart) f.keep(value);
@@ -237,7 +239,7 @@ export abstract class RegionRegisters extends VectorWasm {
     if (known.value) return known.value;
     const held = this.inState ? this.gprOfState(r) : this.f.get(this.gprVar(r));
     const value = x.known(this.f.let(held), known.bits, newOrigin());
-    this.known[r] = { bits: known.bits, value, low8: known.low8, isNew: false };
+    this.known[r] = { ...known, value, isNew: false };
     return value;
   }
   private gprOfState(r: number): Expr {
@@ -276,8 +278,11 @@ export abstract class RegionRegisters extends VectorWasm {
     this.known[r] = { ...k, isNew: false };
   }
   reg(w: Width, r: number): Expr {
-    const low8 = w === 8 ? this.known[r]!.low8 : undefined;
-    return low8 ?? this.f.let(this.zext(w, this.gpr(r)));
+    const known = w === 8 ? this.known[r]!.low8 : w === 32 ? this.known[r]!.low32 : undefined;
+    if (known) return known;
+    const value = this.f.let(this.zext(w, this.gpr(r)));
+    if (w === 32) this.known[r] = { ...this.known[r]!, low32: value };
+    return value;
   }
   setReg(w: Width, r: number, v: Expr): void {
     if (w < 32) this.insert(r, 0, w, v);
@@ -286,7 +291,7 @@ export abstract class RegionRegisters extends VectorWasm {
       const named = this.f.let(w === 32 ? this.zext(32, i64(v)) : i64(v));
       const value = named.origin ? named : x.known(named, named.bits, newOrigin());
       if (!this.inState) this.f.setVariable(this.gprVar(r), value);
-      this.known[r] = { bits: x.bitsOf(value), value, low8: undefined, isNew: this.inState };
+      this.known[r] = { ...NOTHING, bits: x.bitsOf(value), value, isNew: this.inState };
     }
   }
   /** Replaces `w` bits at `shift` of a register (SDM vol.1 3.4.1.1: 8- and 16-bit writes keep the rest). */
@@ -302,7 +307,7 @@ export abstract class RegionRegisters extends VectorWasm {
       f.setVariable(this.gprVar(r), x.or(kept, x.binary('shl', value, x.i64Const(shift))));
     }
     this.noteWrite(r);
-    this.known[r] = { bits, value: undefined, low8: w === 8 && shift === 0 ? value : undefined, isNew: false };
+    this.known[r] = { ...NOTHING, bits, low8: w === 8 && shift === 0 ? value : undefined };
   }
   /**
    * The vector of a register. If only lane 0 was written, that is put into it here, in a tree that is worth something
