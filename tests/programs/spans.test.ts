@@ -64,10 +64,10 @@ describe('a frame that is looked up at once', () => {
   const RETURN = [0x5f, 0x5e, 0x5d, 0x5b, 0xc3];
   const POP = CODE_PAGE + 0x1fn;
 
-  /** Runs the loop with a stack pointer. @returns where regions begin, and what the registers hold */
-  const run = (rsp: bigint): { regions: Set<bigint>; registers: bigint[] } => {
-    const regions = new Set<bigint>();
-    const guest = new Guest({ vcpu: { engine: 'bt', hotThreshold: 40, onRegion: (rip) => regions.add(rip) } });
+  /** Runs the loop with a stack pointer. @returns where regions begin, by region, and what the registers hold */
+  const run = (rsp: bigint): { regions: bigint[]; registers: bigint[] } => {
+    const regions: bigint[] = [];
+    const guest = new Guest({ vcpu: { engine: 'bt', hotThreshold: 40, onRegion: (rip) => regions.push(rip) } });
     const frame = guest.frames(1);
     guest.map(CODE_PAGE, frame, PTE.P | PTE.US);
     guest.memory.write(frame, Uint8Array.from([...CALLER, ...FUNCTION, ...RETURN]));
@@ -89,13 +89,14 @@ describe('a frame that is looked up at once', () => {
     const rsp = STACK + 0x800n;
     const done = run(rsp);
     expect(done.registers).toEqual(registers(rsp));
-    expect(done.regions.size).toBeGreaterThan(0);
-    expect(done.regions).not.toContain(POP);
+    expect(done.regions.length).toBeGreaterThan(0);
+    expect(new Set(done.regions).size).toBe(done.regions.length);
   });
-  it('gets a region for what is behind its begin when a page ends in it', () => {
+  it('is of a region that is written again, access by access, when a page ends in it', () => {
     const rsp = STACK + 0x1018n;
     const done = run(rsp);
     expect(done.registers).toEqual(registers(rsp));
-    expect(done.regions).toContain(POP);
+    expect(new Set(done.regions).size).toBeLessThan(done.regions.length);
+    expect(done.regions).not.toContain(POP);
   });
 });
