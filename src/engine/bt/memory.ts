@@ -58,8 +58,8 @@ export interface MemoryKnowledge extends RegisterKnowledge {
 const NO_HOSTS: MemoryKnowledge['hosts'] = new Map();
 /**
  * The page that operands of one form went to last in a loop of one block. Of an address a part changes in the loop, the
- * rest does not: `delta` is the variable that, added to the former, gives the offset in the page, `host` that of the page's
- * host address. Outside 64-bit mode both are i32, as addresses wrap at 4 GiB there.
+ * rest does not: `delta` is the variable that, added to the former, gives the offset in the page, `host` the one that gives
+ * the host address. So neither waits for the other. Outside 64-bit mode `delta` is i32, as addresses wrap at 4 GiB there.
  */
 interface LoopPage {
   readonly number: number;
@@ -392,6 +392,12 @@ export abstract class RegionMemory extends RegionRegisters {
     const { rest } = this.splitAddress(p.operand, written!);
     const page = this.pageTo(p, f.get(missed!), p.bytes, p.write, otherwise);
     f.setVariable(p.delta, x.sub(rest, page));
+    this.hostFromDelta(p);
+  }
+  /** Behind pageTo: from the host address of the page's start to what is added to the part that changes. */
+  private hostFromDelta({ host, delta }: LoopPage): void {
+    const { f } = this;
+    f.setVariable(host, x.add(f.get(host), x.wrap(f.get(delta))));
   }
   /** The first turn ends. */
   protected carryPages(): void {
@@ -400,11 +406,13 @@ export abstract class RegionMemory extends RegionRegisters {
     const written = new Set(versions.flatMap((v, r) => (v === this.versions[r] ? [] : [r])));
     this.loopPages!.written = written;
     this.irreversible = true;
-    for (const { operand, delta } of pages.values()) {
+    for (const p of pages.values()) {
+      const { operand, delta } = p;
       const { rest } = this.splitAddress(operand, written);
       // Written as a sum: behind a difference V8 does not see that the sum with an index is one LEA.
       const page = f.get(delta);
       f.setVariable(delta, x.add(x.add(rest, integerOf(page, 1)), x.binary('xor', page, integerOf(page, -1))));
+      this.hostFromDelta(p);
     }
   }
   protected closePages(): void {
@@ -451,9 +459,8 @@ export abstract class RegionMemory extends RegionRegisters {
     if (!written) return known || this.conditional ? undefined : this.keepPage(pages, form, m, bytes, write);
     if (!known) return undefined;
     const { moving, rest } = this.splitAddress(m, written);
-    const within = f.temporary(moving.type);
-    f.setVariable(within, x.add(f.get(known.delta), moving));
-    f.unlikely(x.compare('gt_u', f.get(within), integerOf(moving, 4096 - bytes)), () => {
+    const within = x.add(f.get(known.delta), moving);
+    f.unlikely(x.compare('gt_u', within, integerOf(moving, 4096 - bytes)), () => {
       if (!this.irreversible && !loopPages.change) {
         this.restart();
         return;
@@ -465,10 +472,10 @@ export abstract class RegionMemory extends RegionRegisters {
         return;
       }
       const page = this.pageTo(known, at, bytes, write);
-      f.setVariable(within, x.sub(at, page));
       f.setVariable(known.delta, x.sub(rest, page));
+      this.hostFromDelta(known);
     });
-    return x.add(x.wrap(f.get(within)), f.get(known.host));
+    return x.add(f.get(known.host), x.wrap(moving));
   }
   /** Sets the host address of a page by the TLB. @returns its linear address */
   private pageTo({ host }: { host: number }, at: Expr, bytes: number, write: boolean, otherwise?: () => void): Expr {
