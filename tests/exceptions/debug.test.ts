@@ -228,4 +228,12 @@ describe('NMIs', () => {
     // After the IRET the second is delivered, before the program goes on.
     expect([p.reg('r9'), p.reg('r10')]).toEqual([2n, 1n]);
   });
+  it('that cannot be delivered, nor the double fault, shut down before another instruction', () => {
+    // inc r9, on and on; the stack is not mapped.
+    const p = new Program('49 ff c1 eb fb', { cpl: 0, registers: { rsp: 0x7000_0000n } });
+    const { vcpu } = p.guest;
+    vcpu.nmi();
+    expect(vcpu.run(16)).toBe('shutdown');
+    expect(p.reg('r9')).toBe(0n);
+  });
 });

@@ -216,7 +216,8 @@ export class Lockstep {
     const { reference } = this;
     const { vcpu } = reference;
     const before = reference.get32('n_delivered');
-    if (reference.get32('irq_pending') || reference.get32('nmi_pending')) vcpu.runToExit(-1);
+    const isPending = reference.get32('irq_pending') || reference.get32('nmi_pending');
+    if (isPending && vcpu.runToExit(-1) === 'shutdown') return false;
     if (reference.get32('n_delivered') !== before) return true;
     if (reference.get32('halted')) return false;
     this.trail.push(this.here());

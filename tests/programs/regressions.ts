@@ -36,6 +36,10 @@ export const REGRESSIONS: readonly Regression[] = [
   { what: 'the same, near', spec: '881215 near | masked:1dpx266 | function:1nzy38m' },
   { what: 'the same, by another program', spec: '777088 far | masked:vxzc3r | function:1dngsor' },
   {
+    what: 'instructions were carried out behind an interrupt whose delivery was a triple fault',
+    spec: '660042 far | userAccess:1s95v1a(straight:g8nn0l samePage:42fr1a localCalls:1wu97p6(dataInCode:lessvm)) straight:9355m9 kernelGs:1296tf8 string:e3vw0p nearby:fduhgx branch:9tcclk(samePage:ewxdcc stack:1r6cnsf) | ',
+  },
+  {
     what: 'temporaries used again behind a block written in place, near',
     spec: '881158 near | samePage:1rdbkiz loop:hdxdid(straight:1wrk3te otherPage:x8qcy4 nearby:krldws) | ',
   },

@@ -266,6 +266,8 @@ export class SoftVcpu {
       if (leave) return leave;
       const shadow = this.u32('shadow') !== 0;
       if (!shadow) this.deliverPending();
+      // Where an event could not be delivered, a triple fault: nothing is carried out behind it.
+      if (this.u32('exit_reason') !== EXIT.NONE) continue;
       if (this.u32('halted')) return 'hlt';
       if (this.view.getInt32(this.cpu + CPU.budget!, true) < 0) return 'budget';
       this.step(shadow);
