@@ -246,6 +246,9 @@ class Recorder implements Ops<Nothing> {
   setXmm(r: number): void {
     this.writeRegister('xmm', r);
   }
+  setHigh(r: number): void {
+    this.writeRegister('xmm', r);
+  }
 
   // Flags.
 

@@ -178,9 +178,11 @@ export interface Ops<V> extends PureOps<V> {
   withLane(w: Width, v: V, i: number, x: V): V;
   /** Bytes chosen from a (0-15) and b (16-31). */
   shuffle(a: V, b: V, bytes: readonly number[]): V;
-  /** XMM register by number; and written (upper half of the YMM register kept, or with `high` written too). */
+  /** XMM register by number; and written, where the upper half of the YMM register is kept. */
   xmm(r: number): V;
-  setXmm(r: number, v: V, high?: V): void;
+  setXmm(r: number, v: V): void;
+  /** Writes bits 128-255 of a YMM register by number. */
+  setHigh(r: number, v: V): void;
 }
 
 /** All ones of width `w`. */

@@ -193,6 +193,7 @@ export function usesOf(row: Row, shape: Shape): Uses {
     },
     xmm: value,
     setXmm: (r) => write(`setXmm(${r})`),
+    setHigh: (r) => write(`setHigh(${r})`),
   };
   row.exec(ops);
   return fx;

@@ -121,9 +121,25 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
     else this.setReg(this.width(n) as Width, v.n, value);
   }
 
+  half(n: number, h: 0 | 1): Expr {
+    const v = this.value(n);
+    if (v.kind !== 'reg') return this.loadHalf(h);
+    return h === 0 ? this.xmm(v.n) : this.high(v.n);
+  }
+  setWide(n: number, low: Expr, high: Expr): void {
+    const v = this.value(n);
+    if (v.kind !== 'reg') {
+      this.storeHalves(low, high);
+      return;
+    }
+    const h = this.f.let(high);
+    this.setXmm(v.n, low);
+    this.setHigh(v.n, h);
+  }
+
   // --- fields ----------------------------------------------------------------------------------------------
   field(name: string, index = 0): Expr {
-    if (name === 'sse_fault' && this.faultsLeft) return x.i64Const(0n);
+    if (name === 'sse_fault' && (this.faultsLeft || !this.mxcsr)) return x.i64Const(0n);
     // Regions outside 64-bit mode are entered with flat segments only.
     if (name === 'seg_limit' && index === SEG.cs) return x.i64Const(0xffff_ffffn);
     const f = FIELD_BY_NAME.get(name)!;

@@ -59,7 +59,12 @@ export const REGION_LIMITS: RegionLimits = { maxInsns: 300, maxBlocks: 80 };
 
 /** Vocabulary that only the interpreter carries out. */
 const INTERPRETED_METHODS = new Set(['transfer', 'probeStore']);
-const isTranslatableHelper = (name: string): boolean => /^(sse_|x87_)/.test(name) || SYNCED_HELPERS.has(name);
+const isTranslatableHelper = (name: string): boolean =>
+  /^(sse|x87|aes|sha1|sha256)_|^clmul$/.test(name) || SYNCED_HELPERS.has(name);
+/** Units whose instructions are translated. */
+const UNITS: readonly Row['unit'][] = [undefined, 'x87', 'mmx', 'sse', 'avx'];
+/** An operand that is a vector of indexes: its accesses are one for each element. */
+const isGather = (row: Row): boolean => row.operands.some((o) => o.where === 'K');
 
 const ROWS = { long: new WeakMap<Row, boolean>(), legacy: new WeakMap<Row, boolean>() };
 const isLong = (insn: Insn): boolean => insn.mode.code === 64;
@@ -90,7 +95,7 @@ function isTranslatableRow(row: Row, long: boolean, methods: { has(name: string)
   const use = rowUse(row, long);
   const ends = row.ends && !isBranch(row);
   if (ends && (use.helpers.size === 0 || [...use.helpers].some((h) => !SYNCED_HELPERS.has(h)))) return false;
-  if (row.unit !== undefined && row.unit !== 'sse' && row.unit !== 'x87' && row.unit !== 'mmx') return false;
+  if (!UNITS.includes(row.unit) || isGather(row)) return false;
   for (const m of use.methods) if (INTERPRETED_METHODS.has(m) || !methods.has(m)) return false;
   for (const h of use.helpers) if (!isTranslatableHelper(h)) return false;
   return true;

@@ -40,8 +40,9 @@ function usesSegment(cfg: Cfg, seg: number): boolean {
   return false;
 }
 
-/** SSE's availability cannot change inside a region. */
+/** What makes SSE and AVX available cannot change inside a region. */
 function unitGuards(cfg: Cfg, cpu: Expr): Expr[] {
-  const uses = [...cfg.blocks.values()].some((b) => b.insns.some((i) => i.insn.row.unit === 'sse'));
-  return uses ? [x.load('i32', cpu, CPU.sse_trap!)] : [];
+  const units = new Set([...cfg.blocks.values()].flatMap((b) => b.insns.map((i) => i.insn.row.unit)));
+  const traps = { sse: CPU.sse_trap!, avx: CPU.avx_trap! } as const;
+  return (['sse', 'avx'] as const).filter((u) => units.has(u)).map((u) => x.load('i32', cpu, traps[u]));
 }

@@ -107,6 +107,8 @@ export abstract class RegionMemory extends RegionRegisters {
   private spans: readonly Span[] = [];
   private accesses = 0;
   private rmwHost: Expr | undefined;
+  /** Host address of the current instruction's 256 bits of memory. */
+  private wideHost: Expr | undefined;
 
   /** `pagesKept`: keys (see accessKey) whose page is worth remembering. */
   constructor(f: FunctionBuilder, pagesKept: ReadonlyMap<string, PageUse>) {
@@ -152,6 +154,7 @@ export abstract class RegionMemory extends RegionRegisters {
     this.long = insn.mode.code === 64;
     this.address = undefined;
     this.rmwHost = undefined;
+    this.wideHost = undefined;
   }
   override prologue(): void {
     const { f, cpu } = this;
@@ -519,6 +522,19 @@ export abstract class RegionMemory extends RegionRegisters {
     const number = this.f.let(x.load('f64', host, 0));
     const high = this.f.let(x.load('i32', host, 4));
     return x.withHigh(x.inst('i64', [0xbd], number), high);
+  }
+  /** Half of an operand of 256 bits in memory. */
+  protected loadHalf(h: 0 | 1): Expr {
+    this.wideHost ??= this.operandHost(256, false);
+    return this.f.let(x.load('v128', this.wideHost, 16 * h));
+  }
+  protected storeHalves(low: Expr, high: Expr): void {
+    const { f } = this;
+    const [l, h] = [f.let(low), f.let(high)];
+    const host = this.operandHost(256, true);
+    this.irreversible = true;
+    f.store('v128', host, 0, l);
+    f.store('v128', host, 16, h);
   }
   protected storeOperand(n: number, v: Expr): void {
     const width = this.width(n);

@@ -77,11 +77,15 @@ export abstract class RegionRegisters extends VectorWasm {
   /** Counts the writes to each register: what an arm of a condition has changed is not known behind it. */
   protected readonly versions: number[] = new Array(16).fill(0);
   private readonly gprs: (number | undefined)[] = new Array(16).fill(undefined);
+  /** Of the YMM registers the low and the high halves. */
   private readonly xmms: (number | undefined)[] = new Array(16).fill(undefined);
+  private readonly highs: (number | undefined)[] = new Array(16).fill(undefined);
   private readonly gprWritten = new Set<number>();
   private readonly xmmWritten = new Set<number>();
-  /** XMM registers that the loop being written sets. */
+  private readonly highWritten = new Set<number>();
+  /** XMM registers, and high halves, that the loop being written sets. */
   private readonly xmmOfLoop = new Set<number>();
+  private readonly highOfLoop = new Set<number>();
   /** Values at the begin of a turn, by local, as long as it can be gone back to. */
   private turnStart: { readonly local: number; readonly value: Expr }[] = [];
   private turnLanes: ReadonlyMap<number, Lane0> = new Map();
@@ -109,6 +113,7 @@ export abstract class RegionRegisters extends VectorWasm {
   /** Before the first turn of a loop. */
   protected openRegisters(): void {
     this.xmmOfLoop.clear();
+    this.highOfLoop.clear();
   }
   /** At the begin of another turn: what it may write is kept, so that it can be gone back to. */
   protected markRegisters(written: ReadonlySet<number>): void {
@@ -118,6 +123,7 @@ export abstract class RegionRegisters extends VectorWasm {
     this.turnStart = [];
     for (const r of written) kept(this.gprVar(r), this.gpr(r));
     for (const r of this.xmmOfLoop) kept(this.xmmVar(r), this.f.let(this.f.get(this.xmmVar(r))));
+    for (const r of this.highOfLoop) kept(this.highVar(r), this.high(r));
     this.turnLanes = new Map(this.lanes);
   }
   /** Goes back to the values at the begin of the turn. */
@@ -202,6 +208,9 @@ export abstract class RegionRegisters extends VectorWasm {
     this.xmms.forEach((v, n) => {
       if (v !== undefined) f.setVariable(v, x.load('v128', cpu, CPU.ymm! + n * 32));
     });
+    this.highs.forEach((v, n) => {
+      if (v !== undefined) f.setVariable(v, x.load('v128', cpu, CPU.ymm! + n * 32 + 16));
+    });
     if (this.pageBase !== undefined) f.setVariable(this.pageBase, x.load('i64', cpu, CPU.page_base!));
   }
   /** Stores what the region may have written. */
@@ -209,6 +218,7 @@ export abstract class RegionRegisters extends VectorWasm {
     const { f, cpu } = this;
     for (const n of this.gprWritten) f.store('i64', cpu, CPU.gpr! + n * 8, f.get(this.gprs[n]!));
     for (const n of this.xmmWritten) f.store('v128', cpu, CPU.ymm! + n * 32, f.get(this.xmms[n]!));
+    for (const n of this.highWritten) f.store('v128', cpu, CPU.ymm! + n * 32 + 16, f.get(this.highs[n]!));
   }
 
   // --- the region's frame ----------------------------------------------------------------------------------
@@ -219,6 +229,10 @@ export abstract class RegionRegisters extends VectorWasm {
   private xmmVar(n: number): number {
     this.xmms[n] ??= this.f.variable('v128');
     return this.xmms[n];
+  }
+  private highVar(n: number): number {
+    this.highs[n] ??= this.f.variable('v128');
+    return this.highs[n];
   }
   /** rip of the first byte of the region's page. */
   page(): Expr {
@@ -333,6 +347,15 @@ export abstract class RegionRegisters extends VectorWasm {
     this.xmmWritten.add(r);
     this.f.setVariable(this.xmmVar(r), v);
     this.lanes.delete(r);
+  }
+  /** Bits 128-255 of a YMM register, in a local that stays as it is. */
+  protected high(r: number): Expr {
+    return this.f.let(this.f.get(this.highVar(r)));
+  }
+  setHigh(r: number, v: Expr): void {
+    this.highOfLoop.add(r);
+    this.highWritten.add(r);
+    this.f.setVariable(this.highVar(r), v);
   }
   protected settleLane(r: number, lane: Lane0): void {
     this.xmmWritten.add(r);

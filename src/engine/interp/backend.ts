@@ -458,8 +458,10 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   xmm(r: number): Expr {
     return this.f.let(x.load('v128', this.cpu, CPU.ymm! + r * 32));
   }
-  setXmm(r: number, v: Expr, high?: Expr): void {
+  setXmm(r: number, v: Expr): void {
     this.f.store('v128', this.cpu, CPU.ymm! + r * 32, v);
-    if (high) this.f.store('v128', this.cpu, CPU.ymm! + r * 32 + 16, high);
+  }
+  setHigh(r: number, v: Expr): void {
+    this.f.store('v128', this.cpu, CPU.ymm! + r * 32 + 16, v);
   }
 }

@@ -372,7 +372,10 @@ export class ReferenceOps extends ReferencePure implements Ops<bigint> {
   xmm(r: number): bigint {
     return cut(128, this.state.get('ymm', r));
   }
-  setXmm(r: number, v: bigint, high?: bigint): void {
-    this.state.set('ymm', ((high ?? this.state.get('ymm', r) >> 128n) << 128n) | cut(128, v), r);
+  setXmm(r: number, v: bigint): void {
+    this.state.set('ymm', ((this.state.get('ymm', r) >> 128n) << 128n) | cut(128, v), r);
+  }
+  setHigh(r: number, v: bigint): void {
+    this.state.set('ymm', (cut(128, v) << 128n) | this.xmm(r), r);
   }
 }

@@ -154,7 +154,10 @@ const zero =
   (all: boolean): Row['exec'] =>
   (s) => {
     const count = s.long ? 16 : 8;
-    for (let r = 0; r < count; r++) s.setXmm(r, all ? s.vk(0n) : s.xmm(r), s.vk(0n));
+    for (let r = 0; r < count; r++) {
+      if (all) s.setXmm(r, s.vk(0n));
+      s.setHigh(r, s.vk(0n));
+    }
   };
 
 export const AVX_MOVES: readonly Row[] = [

@@ -57,7 +57,8 @@ const mask =
   (wide: boolean): Row['exec'] =>
   (s) => {
     const { v, flags } = foundMask(s, explicit);
-    s.setXmm(0, v, wide ? s.vk(0n) : undefined);
+    s.setXmm(0, v);
+    if (wide) s.setHigh(0, s.vk(0n));
     s.setArith(flags);
   };
 const toIndex = (explicit: boolean) => (): Row['exec'] => (s) => index(s, explicit);
