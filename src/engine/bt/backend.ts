@@ -13,6 +13,7 @@ import { type FloatState, hasInlineFloat, inlineFloat, isQuiet, ordinaryLimit } 
 import type { RegionInsn } from './cfg.ts';
 import { RegionFlags } from './lazy-flags.ts';
 import { LOAD, type PageUse, STORE } from './memory.ts';
+import { hasInlinePacked, inlinePacked } from './packed-float.ts';
 import { type CarriedRegisters, NOTHING, ones } from './registers.ts';
 import { SYNCED_HELPERS, type Synced } from './synced.ts';
 
@@ -224,6 +225,7 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
   private helper(name: string, args: readonly Expr[]): Expr {
     const spec = HELPER_BY_NAME.get(name)!;
     const converted = args.map((a, i) => (spec.params[i] === 'i' ? x.wrap(a) : spec.params[i] === 'l' ? i64(a) : a));
+    if (hasInlinePacked(name)) return this.packed(name, converted);
     if (!hasInlineFloat(name)) {
       this.irreversible = true;
       if (name.startsWith('sse_')) this.mxcsr ??= this.f.let(x.load('i32', this.cpu, CPU.mxcsr!));
@@ -233,6 +235,23 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
     const state = this.floatState();
     const retreat = { go: () => this.restart(), limit: (bits: 64 | 32) => this.limitOf(bits) };
     return inlineFloat(this.f, this.cpu, name, converted, this.irreversible ? state : { ...state, retreat });
+  }
+  private packed(name: string, args: readonly Expr[]): Expr {
+    const { f, cpu } = this;
+    this.faultsLeft = true;
+    const state = this.floatState();
+    const quiet = f.get(state.quiet);
+    if (!this.irreversible) return inlinePacked(f, name, args, { quiet, retreat: () => this.restart() });
+    // The other half of a vector may have set flags of MXCSR when this one leaves.
+    this.mxcsr ??= f.let(x.load('i32', cpu, CPU.mxcsr!));
+    const before = this.mxcsr;
+    const call = (a: Expr, b: Expr): Expr => {
+      const result = f.let(f.call(name, cpu, a, b));
+      state.leaveIf!(x.load('i32', cpu, CPU.sse_fault!), before);
+      f.setVariable(state.quiet, isQuiet(cpu));
+      return result;
+    };
+    return inlinePacked(f, name, args, { quiet, call });
   }
   private limitOf(bits: 64 | 32): Expr {
     return this.f.get(this.limits.get(bits)!);
