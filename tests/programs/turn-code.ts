@@ -75,7 +75,8 @@ export class LoopCode {
   }
   private body(): void {
     const { random } = this;
-    const forms = [this.integers, this.integers, this.steps, this.steps, this.numbers, this.numbers, this.vectors];
+    const { integers, steps, numbers, vectors, wide } = this;
+    const forms = [integers, integers, steps, steps, numbers, numbers, vectors, wide];
     if (random.once(12)) this.rare();
     else random.pick(forms).call(this);
   }
@@ -177,7 +178,7 @@ export class LoopCode {
         this.insn([0x66], [0x0f, 0x28], this.rm(xmm, this.xmm));
         break;
       case 3: // xorpd, andpd, unpcklpd, addpd
-        this.insn([0x66], [0x0f, random.pick([0x57, 0x54, 0x14, 0x58])], this.reg(xmm, this.xmm));
+        this.insn([0x66], [0x0f, random.pick([0x57, 0x54, 0x14, 0x58, 0x59, 0x5c])], this.reg(xmm, this.xmm));
         break;
       case 4: // ucomisd, comisd
         this.insn([0x66], [0x0f, random.pick([0x2e, 0x2f])], this.rm(xmm, this.xmm));
@@ -187,6 +188,40 @@ export class LoopCode {
         break;
       default: // paddq, pxor
         this.insn([0x66], [0x0f, random.pick([0xd4, 0xef])], this.rm(xmm, this.xmm));
+    }
+  }
+  /** AVX, mostly of 256 bits. */
+  private wide(): void {
+    const { random, xmm } = this;
+    const is256 = !random.once(3);
+    /** A 2-byte VEX prefix; `source` is the register that it names. */
+    const vex = (mandatory: number, source = 0): number[] => [
+      0xc5,
+      0x80 | ((~source & 15) << 3) | (is256 ? 4 : 0) | mandatory,
+    ];
+    const [single, double, scalar] = [0, 1, 3] as const;
+    switch (random.below(7)) {
+      case 0: // vmovupd x, [m]
+        this.insn(vex(double), [0x10], this.mem(xmm));
+        break;
+      case 1: // vmovupd [m], x
+        this.insn(vex(double), [0x11], this.mem(xmm));
+        break;
+      case 2: // vaddsd and the like
+        this.insn(vex(scalar, xmm), [random.pick([0x58, 0x59, 0x5c, 0x5e])], this.rm(xmm, this.xmm));
+        break;
+      case 3: // vxorpd, vandpd, vunpcklpd
+        this.insn(vex(double, xmm), [random.pick([0x57, 0x54, 0x14])], this.rm(xmm, this.xmm));
+        break;
+      case 4: // vzeroupper
+        this.insn([0xc5, 0xf8], [0x77], []);
+        break;
+      default: // vaddpd, vmulps and the like
+        this.insn(
+          vex(random.pick([single, double, double]), xmm),
+          [random.pick([0x58, 0x58, 0x59, 0x5c, 0x5e])],
+          this.rm(xmm, this.xmm),
+        );
     }
   }
   private rare(): void {
