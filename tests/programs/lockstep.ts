@@ -30,7 +30,11 @@ export const FORCED_MODES: readonly ForcedMode[] = [
   // The interpreter's own chains against one instruction at a time.
   { name: 'chains', vcpu: {}, slice: 60 },
   { name: 'first-execution', vcpu: FIRST, slice: 12 },
-  { name: 'tiny-regions', vcpu: { ...FIRST, translatorLimits: { maxInsns: 3, maxBlocks: 2 } }, slice: 12 },
+  {
+    name: 'tiny-regions',
+    vcpu: { ...FIRST, translatorLimits: { maxInsns: 3, maxBlocks: 2, tableSlots: 40 } },
+    slice: 12,
+  },
   { name: 'tiny-tlb', vcpu: FIRST, far: true, slice: 40, flush: 4 },
   { name: 'evict', vcpu: { ...FIRST, translatorLimits: { maxLiveModules: 1 } }, slice: 20, drop: 12 },
   { name: 'long-slices', vcpu: { engine: 'bt', hotThreshold: 3 }, slice: 600 },

@@ -20,10 +20,8 @@ const COUNTER_REST = 0xffff;
 const EAGER_THRESHOLD = 16;
 /** What was jumped to less than this part of the threshold is left out of regions. */
 const COLD_SHARE = 16;
-/** Modules after which everything is dropped and translated anew when it is hot again. */
+/** Modules at the most: V8 fails near 16,000, and long before that most of them are cold. The oldest goes for a new one. */
 const MAX_LIVE_MODULES = 4000;
-/** Places of the table that must be free when a batch is planned: it and those underway fit into them. */
-const SPARE_SLOTS = 512;
 /** Regions that go into one module at the most. */
 const MAX_BATCH = 32;
 /**
@@ -36,8 +34,14 @@ const MAX_JOBS = 3;
 /** Sizes that tests make small, so that regions end and are dropped all the time. */
 export interface TranslatorLimits extends RegionLimits {
   readonly maxLiveModules: number;
+  /** Places of the table for regions: at least as many as are made at once. */
+  readonly tableSlots: number;
 }
-const LIMITS: TranslatorLimits = { ...REGION_LIMITS, maxLiveModules: MAX_LIVE_MODULES };
+const LIMITS: TranslatorLimits = {
+  ...REGION_LIMITS,
+  maxLiveModules: MAX_LIVE_MODULES,
+  tableSlots: TABLE_SIZE - FIRST_REGION,
+};
 
 export interface TranslatorOptions {
   readonly memory: WebAssembly.Memory;
@@ -59,6 +63,8 @@ export interface TranslatorCounters {
   regions: number;
   insns: number;
   modules: number;
+  /** Modules that were dropped for new ones. */
+  evicted: number;
   bytes: number;
   /** Milliseconds spent on regions by the vCPU's thread, and by the compiler's. */
   ms: number;
@@ -91,11 +97,19 @@ interface Installed {
   readonly blocks: readonly Uint32Array[];
 }
 
+/** A module whose functions are in the table, one behind the other from `first` on. */
+interface LiveModule {
+  readonly first: number;
+  readonly count: number;
+  regions: Installed[];
+}
+
 export class Translator {
   readonly counters: TranslatorCounters = {
     regions: 0,
     insns: 0,
     modules: 0,
+    evicted: 0,
     bytes: 0,
     ms: 0,
     workerMs: 0,
@@ -109,10 +123,10 @@ export class Translator {
   private readonly view: DataView;
   private readonly planner: Planner;
   private readonly table: WebAssembly.Table;
-  /** The first place in the table that is not in use. */
+  /** Where the next module's functions go: round and round through the table, so that the oldest are in the way. */
   private nextSlot = FIRST_REGION;
-  /** Modules that the table keeps alive. */
-  private live = 0;
+  /** Modules that the table keeps alive, the oldest first. */
+  private modules: LiveModule[] = [];
   private rest = COUNTER_REST;
   private threshold = HOT_THRESHOLD;
   private pending = new Map<number, Entry>();
@@ -127,7 +141,6 @@ export class Translator {
   private readonly originals = new Map<number, number>();
   /** Instructions of regions, by their entries' records. */
   private readonly sizes = new Map<number, number>();
-  private installed: Installed[] = [];
   /** Records whose accesses are looked up alone, and how often regions were left at their first record because of that. */
   private readonly alone = new Set<number>();
   private readonly crossings = new Map<number, number>();
@@ -167,12 +180,11 @@ export class Translator {
     this.making.clear();
     this.originals.clear();
     this.sizes.clear();
-    this.installed = [];
     this.alone.clear();
     this.crossings.clear();
-    for (let i = FIRST_REGION; i < this.nextSlot; i++) this.table.set(i, this.o.interpreter[EMPTY]);
+    for (const m of this.modules) this.emptySlots(m);
+    this.modules = [];
     this.nextSlot = FIRST_REGION;
-    this.live = 0;
   }
   /** There is something for `flush` to do. */
   get hasPending(): boolean {
@@ -220,25 +232,54 @@ export class Translator {
       this.crossings.delete(rec);
     } else this.view.setUint16(rec + REC.HEAT, this.rest, true);
     const isOf = ({ blocks }: Installed): boolean => blocks.some((recs) => recs.includes(rec));
-    const left = this.installed.filter(isOf);
+    const left = this.modules.flatMap(({ regions }) => regions.filter(isOf));
     for (const { blocks } of left) {
       for (const recs of blocks) if (recs.includes(rec)) for (const r of recs) this.alone.add(r);
     }
-    this.installed = this.installed.filter((i) => !left.includes(i));
-    for (const i of left) this.remove(i);
+    for (const m of this.modules) m.regions = m.regions.filter((r) => !left.includes(r));
+    for (const r of left) {
+      this.remove(r);
+      if (!this.isKnown(r.entry.rec)) this.pending.set(r.entry.rec, r.entry);
+    }
     return left.length > 0;
   }
-  /** Lets the interpreter stand in for a region until it is written again. */
-  private remove({ entry, places }: Installed): void {
+  /** Puts the interpreter's handlers into a region's places; it is hot again after as many jumps as at first. */
+  private remove({ places }: Installed): void {
     for (const { rec, at, page } of places) {
       const original = this.originals.get(rec);
-      if (original === undefined || this.u32(page + CODE_PAGE.ENTRY + at * 4) !== rec) continue;
-      this.view.setUint16(rec + REC.HANDLER, original, true);
-      this.view.setUint16(rec + REC.HEAT, this.rest, true);
       this.originals.delete(rec);
       this.sizes.delete(rec);
+      if (original === undefined || this.u32(page + CODE_PAGE.ENTRY + at * 4) !== rec) continue;
+      this.view.setUint16(rec + REC.HANDLER, original, true);
+      this.view.setUint16(rec + REC.HEAT, this.threshold, true);
     }
-    if (!this.isKnown(entry.rec)) this.pending.set(entry.rec, entry);
+  }
+  /** Drops the oldest module with its regions. */
+  private evict(): void {
+    const oldest = this.modules.shift();
+    if (!oldest) return;
+    for (const r of oldest.regions) this.remove(r);
+    this.emptySlots(oldest);
+    this.counters.evicted++;
+  }
+  private emptySlots({ first, count }: LiveModule): void {
+    for (let i = first; i < first + count; i++) this.table.set(i, this.o.interpreter[EMPTY]);
+  }
+  /** @returns the first of so many places of the table that follow each other; what was there is dropped */
+  private takeSlots(count: number): number {
+    const { modules } = this;
+    const tableEnd = FIRST_REGION + this.limits.tableSlots;
+    if (count > this.limits.tableSlots) throw new RangeError('the table of handlers is too small');
+    while (modules.length >= this.limits.maxLiveModules) this.evict();
+    if (this.nextSlot + count > tableEnd) {
+      while (modules.length > 0 && modules[0]!.first >= this.nextSlot) this.evict();
+      this.nextSlot = FIRST_REGION;
+    }
+    const first = this.nextSlot;
+    const end = first + count;
+    while (modules.length > 0 && modules[0]!.first < end && modules[0]!.first + modules[0]!.count > first) this.evict();
+    this.nextSlot = end;
+    return first;
   }
   /** A record that is a region's entry, or is going to be. */
   private isKnown(rec: number): boolean {
@@ -297,10 +338,6 @@ export class Translator {
 
   /** Plans of what waits: of so many entries at the most, and none after so many instructions. */
   private planBatch(maxEntries: number, maxInsns: number): Plan[] {
-    const first = this.pending.values().next().value;
-    // V8 fails near 16,000 modules; long before that most of them are cold.
-    const full = this.live >= this.limits.maxLiveModules || this.nextSlot + SPARE_SLOTS > TABLE_SIZE;
-    if (first && full) this.o.cache.dropAll(first.cpu);
     const plans: Plan[] = [];
     const covered = new Set<number>();
     let insns = 0;
@@ -380,8 +417,8 @@ export class Translator {
   }
   private install(plans: readonly Plan[], made: MadeModule, tables: readonly number[]): void {
     if (!made.module || tables.every((at) => at === 0)) return;
-    if (this.nextSlot + plans.length > TABLE_SIZE) throw new RangeError('the table of handlers is full');
-    let slot = this.instantiate(made.module, made.exits, tables);
+    const live = this.instantiate(made.module, made.exits, tables);
+    let slot = live.first;
     plans.forEach((plan, i) => {
       if (!made.exits[i]) return;
       const place = slot++;
@@ -399,7 +436,7 @@ export class Translator {
         this.view.setUint16(rec + REC.HANDLER, place, true);
       }
       const blocks = [...plan.cfg.blocks.values()].map((b) => Uint32Array.from(b.insns, ({ rec }) => rec));
-      this.installed.push({ entry: plan.entry, places, blocks });
+      live.regions.push({ entry: plan.entry, places, blocks });
       this.counters.regions++;
       for (const b of plan.cfg.blocks.values()) this.counters.insns += b.insns.length;
       this.o.onRegion?.(rip, plan.cfg);
@@ -408,17 +445,15 @@ export class Translator {
     if (made.bytes) this.o.onModule?.(made.bytes);
   }
 
-  /** Puts a module's functions into the table. @returns the place of the first */
+  /** Puts a module's functions into the table. */
   private instantiate(
     module: WebAssembly.Module,
     exits: readonly (Int32Array | undefined)[],
     tables: readonly number[],
-  ): number {
+  ): LiveModule {
     const { memory, runtime, interpreter } = this.o;
-    const first = this.nextSlot;
     const count = exits.filter((e) => e !== undefined).length;
-    this.nextSlot += count;
-    this.live++;
+    const first = this.takeSlots(count);
     this.counters.modules++;
     const link: Record<string, number> = { table: first };
     tables.forEach((at, i) => {
@@ -430,7 +465,9 @@ export class Translator {
       runtime: runtime as WebAssembly.ModuleImports,
       interpreter: interpreter as WebAssembly.ModuleImports,
     });
-    return first;
+    const live: LiveModule = { first, count, regions: [] };
+    this.modules.push(live);
+    return live;
   }
 }
 
