@@ -10,6 +10,7 @@ import { EMPTY, FIRST_REGION, TABLE_SIZE } from '../interp/special.ts';
 import { type Cfg, pageOf, REGION_LIMITS, type RegionLimits } from './cfg.ts';
 import { countExits, LINK, unpackExit, writeModule } from './compile.ts';
 import { type JobResult, packJob, type RegionCompiler } from './job.ts';
+import { type Installed, type LiveModule, LiveModules } from './live-modules.ts';
 import { type Entry, type Plan, Planner } from './planner.ts';
 import { rowUse } from './rowuse.ts';
 
@@ -88,22 +89,6 @@ interface Underway {
   readonly since: number;
 }
 
-/** A region that is in its places. */
-interface Installed {
-  readonly entry: Entry;
-  /** Its entries. */
-  readonly places: readonly Entry[];
-  /** By block, the records of its instructions. */
-  readonly blocks: readonly Uint32Array[];
-}
-
-/** A module whose functions are in the table, one behind the other from `first` on. */
-interface LiveModule {
-  readonly first: number;
-  readonly count: number;
-  regions: Installed[];
-}
-
 export class Translator {
   readonly counters: TranslatorCounters = {
     regions: 0,
@@ -122,11 +107,7 @@ export class Translator {
   private readonly limits: TranslatorLimits;
   private readonly view: DataView;
   private readonly planner: Planner;
-  private readonly table: WebAssembly.Table;
-  /** Where the next module's functions go: round and round through the table, so that the oldest are in the way. */
-  private nextSlot = FIRST_REGION;
-  /** Modules that the table keeps alive, the oldest first. */
-  private modules: LiveModule[] = [];
+  private readonly modules: LiveModules;
   private rest = COUNTER_REST;
   private threshold = HOT_THRESHOLD;
   private pending = new Map<number, Entry>();
@@ -154,7 +135,15 @@ export class Translator {
     const isCold = (rec: number): boolean => this.isCold(rec);
     const isAlone = (rec: number): boolean => this.alone.has(rec);
     this.planner = new Planner({ ...options, limits: this.limits, original, sizeOf, isCold, isAlone });
-    this.table = options.interpreter.table as WebAssembly.Table;
+    this.modules = new LiveModules({
+      ...this.limits,
+      table: options.interpreter.table as WebAssembly.Table,
+      empty: options.interpreter[EMPTY],
+      onEvict: ({ regions }) => {
+        for (const r of regions) this.remove(r);
+        this.counters.evicted++;
+      },
+    });
     this.compiler = options.compiler;
   }
 
@@ -182,9 +171,7 @@ export class Translator {
     this.sizes.clear();
     this.alone.clear();
     this.crossings.clear();
-    for (const m of this.modules) this.emptySlots(m);
-    this.modules = [];
-    this.nextSlot = FIRST_REGION;
+    this.modules.clear();
   }
   /** There is something for `flush` to do. */
   get hasPending(): boolean {
@@ -231,12 +218,10 @@ export class Translator {
       if (count < this.threshold) return true;
       this.crossings.delete(rec);
     } else this.view.setUint16(rec + REC.HEAT, this.rest, true);
-    const isOf = ({ blocks }: Installed): boolean => blocks.some((recs) => recs.includes(rec));
-    const left = this.modules.flatMap(({ regions }) => regions.filter(isOf));
+    const left = this.modules.takeRegionsWith(rec);
     for (const { blocks } of left) {
       for (const recs of blocks) if (recs.includes(rec)) for (const r of recs) this.alone.add(r);
     }
-    for (const m of this.modules) m.regions = m.regions.filter((r) => !left.includes(r));
     for (const r of left) {
       this.remove(r);
       if (!this.isKnown(r.entry.rec)) this.pending.set(r.entry.rec, r.entry);
@@ -253,33 +238,6 @@ export class Translator {
       this.view.setUint16(rec + REC.HANDLER, original, true);
       this.view.setUint16(rec + REC.HEAT, this.threshold, true);
     }
-  }
-  /** Drops the oldest module with its regions. */
-  private evict(): void {
-    const oldest = this.modules.shift();
-    if (!oldest) return;
-    for (const r of oldest.regions) this.remove(r);
-    this.emptySlots(oldest);
-    this.counters.evicted++;
-  }
-  private emptySlots({ first, count }: LiveModule): void {
-    for (let i = first; i < first + count; i++) this.table.set(i, this.o.interpreter[EMPTY]);
-  }
-  /** @returns the first of so many places of the table that follow each other; what was there is dropped */
-  private takeSlots(count: number): number {
-    const { modules } = this;
-    const tableEnd = FIRST_REGION + this.limits.tableSlots;
-    if (count > this.limits.tableSlots) throw new RangeError('the table of handlers is too small');
-    while (modules.length >= this.limits.maxLiveModules) this.evict();
-    if (this.nextSlot + count > tableEnd) {
-      while (modules.length > 0 && modules[0]!.first >= this.nextSlot) this.evict();
-      this.nextSlot = FIRST_REGION;
-    }
-    const first = this.nextSlot;
-    const end = first + count;
-    while (modules.length > 0 && modules[0]!.first < end && modules[0]!.first + modules[0]!.count > first) this.evict();
-    this.nextSlot = end;
-    return first;
   }
   /** A record that is a region's entry, or is going to be. */
   private isKnown(rec: number): boolean {
@@ -453,20 +411,18 @@ export class Translator {
   ): LiveModule {
     const { memory, runtime, interpreter } = this.o;
     const count = exits.filter((e) => e !== undefined).length;
-    const first = this.takeSlots(count);
+    const live = this.modules.add(count);
     this.counters.modules++;
-    const link: Record<string, number> = { table: first };
+    const link: Record<string, number> = { table: live.first };
     tables.forEach((at, i) => {
       link[`exits${i}`] = at;
     });
     new WebAssembly.Instance(module, {
-      env: { memory, table: this.table },
+      env: { memory, table: interpreter.table as WebAssembly.Table },
       [LINK]: link,
       runtime: runtime as WebAssembly.ModuleImports,
       interpreter: interpreter as WebAssembly.ModuleImports,
     });
-    const live: LiveModule = { first, count, regions: [] };
-    this.modules.push(live);
     return live;
   }
 }
