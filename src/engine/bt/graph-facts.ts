@@ -1,6 +1,5 @@
-/** What is known of a region's graph before it is written: pages worth remembering, comparisons that ways have in common. */
+/** What is known of a region's graph before it is written: pages worth remembering, loops and what they consist of. */
 import type { Block, Cfg } from './cfg.ts';
-import type { Comparison } from './lazy-flags.ts';
 import { accessKey, type PageUse, STACK_KEY } from './memory.ts';
 import { rowUse } from './rowuse.ts';
 import type { Structure } from './structure.ts';
@@ -69,21 +68,14 @@ export function gathers(b: Block): boolean {
 }
 const LOADS = new Set(['mov', 'movsxd', 'movsx', 'movzx']);
 
-/** What all comparisons are, if they are the same one. */
-export function common(comparisons: readonly (Comparison | undefined)[]): Comparison | undefined {
-  const [first] = comparisons;
-  const isSame = (c: Comparison | undefined): boolean =>
-    c !== undefined && c.test === first?.test && c.w === first.w && c.x === first.x && c.y === first.y;
-  return comparisons.every(isSame) ? first : undefined;
-}
-
-/** The CMP or TEST of registers right before the block's conditional branch. */
-export function lastComparison(b: Block): Comparison | undefined {
-  const i = b.end.kind === 'branch' ? b.insns.at(-2)?.insn : undefined;
-  if (!i || (i.row.name !== 'cmp' && i.row.name !== 'test') || (i.w !== 32 && i.w !== 64)) return undefined;
-  const [a, c] = i.operands;
-  if (a?.kind !== 'reg' || a.cls !== 'gpr' || a.width !== i.w || !c) return undefined;
-  const other = c.kind === 'reg' && c.cls === 'gpr' && c.width === i.w ? c.n : undefined;
-  const y = c.kind === 'imm' ? BigInt.asUintN(i.w, c.value) : other;
-  return y === undefined ? undefined : { test: i.row.name === 'test', w: i.w, x: a.n, y };
+/** Part of the instructions that is in loops. */
+export function loopShare(cfg: Cfg, s: Structure): number {
+  const sizes = s.loopSizes();
+  let [all, inLoops] = [0, 0];
+  s.order.forEach((key, n) => {
+    const count = cfg.blocks.get(key)?.insns.length ?? 0;
+    all += count;
+    if (Number.isFinite(sizes[n]!)) inLoops += count;
+  });
+  return inLoops / all;
 }

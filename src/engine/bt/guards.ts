@@ -1,6 +1,7 @@
 /** What a region asks of the vCPU's state before an entry: it is written for that state only. */
 import { ATTR, CPU, SEG } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
+import { vectorOp } from '../interp/pure.ts';
 import type { Cfg } from './cfg.ts';
 
 type Expr = x.Expr;
@@ -11,8 +12,6 @@ export const guardsOf = (cfg: Cfg, cpu: Expr): Expr[] => [...segmentGuards(cfg, 
 /** 32-bit code is translated for flat segments: base 0, limit 4 GiB, writable data. Others are the interpreter's. */
 function segmentGuards(cfg: Cfg, cpu: Expr): Expr[] {
   if (isLong(cfg)) return [];
-  const bits = (op: number, ...of: Expr[]): Expr => x.inst('v128', [0xfd, op], ...of);
-  const [not, andNot, or] = [0x4d, 0x4f, 0x50];
   // ES, CS, SS and DS follow each other: four limits and attributes are a vector, two bases are one.
   const [bases, limits, attributes] = [CPU.seg_base!, CPU.seg_limit!, CPU.seg_attr!] as const;
   const wanted = BigInt(ATTR.WRITABLE | ATTR.P);
@@ -20,12 +19,12 @@ function segmentGuards(cfg: Cfg, cpu: Expr): Expr[] {
   const wrong = [
     x.load('v128', cpu, bases + SEG.es * 8),
     x.load('v128', cpu, bases + SEG.ss * 8),
-    bits(not, x.load('v128', cpu, limits)),
-    bits(andNot, writable, x.load('v128', cpu, attributes)),
-  ].reduce((a, b) => bits(or, a, b));
+    vectorOp('v128.not', x.load('v128', cpu, limits)),
+    vectorOp('v128.andnot', writable, x.load('v128', cpu, attributes)),
+  ].reduce((a, b) => vectorOp('v128.or', a, b));
   const extended = [SEG.fs, SEG.gs].filter((s) => usesSegment(cfg, s));
   const short = extended.map((s) => x.compare('ne', x.load('i32', cpu, limits + s * 4), x.i32Const(-1)));
-  return [short.reduce((a, b) => x.or(a, b), x.inst('i32', [0xfd, 0x53], wrong))];
+  return [short.reduce((a, b) => x.or(a, b), vectorOp('v128.any_true', wrong))];
 }
 
 function isLong(cfg: Cfg): boolean {

@@ -14,7 +14,8 @@ export interface Job {
   readonly names: readonly string[];
   /**
    * By region: position of the entry, sizes of code and stack, how many instructions, block starts and pages there are;
-   * the instructions (position, length, record, handler, COUNT, whether it is looked up alone), the starts, the pages (number, code page, drops).
+   * the instructions (position, length, record, handler, COUNT, whether its accesses are looked up alone), the starts, the
+   * pages (number, code page, drops).
    */
   readonly numbers: Int32Array;
   /** The instructions' bytes, one behind the other. */

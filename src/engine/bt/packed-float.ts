@@ -4,39 +4,38 @@
  */
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
+import { LIMITS } from '../interp/float.ts';
+import { vectorOp } from '../interp/pure.ts';
 
 type Expr = x.Expr;
 
-/** Opcodes of f64x2.add and f32x4.add; subtract, multiply and divide follow them (core specification 5.4.9). */
+/** What the lanes of a format are: their width, and as integers. */
+const FORMATS = { pd: { bits: 64, shape: 'i64x2' }, ps: { bits: 32, shape: 'i32x4' } } as const;
+type Format = keyof typeof FORMATS;
+/**
+ * Opcodes of f64x2.add and f32x4.add; subtract, multiply and divide follow them (core specification 5.4.9). They are not
+ * in isa/vector-ops.ts, as rows are to leave what follows MXCSR to the helpers.
+ */
 const FIRST = { pd: 0xf0, ps: 0xe4 } as const;
 const KINDS = ['add', 'sub', 'mul', 'div'];
 
-/** By format: opcodes of integer comparisons of the lanes, signed, and the lanes' width and exponents. */
-const LANES = {
-  pd: { bits: 64n, mantissa: 52n, infinity: 0x7ffn, lt: 0xd8, ge: 0xdb, ne: 0xd7 },
-  ps: { bits: 32n, mantissa: 23n, infinity: 0xffn, lt: 0x39, ge: 0x3f, ne: 0x38 },
-} as const;
-type Lanes = (typeof LANES)['pd' | 'ps'];
-const AND = 0x4e;
-const OR = 0x50;
-const ANY_TRUE = 0x53;
-
-const OPERATIONS: ReadonlyMap<string, { format: 'pd' | 'ps'; code: number }> = new Map(
+const OPERATIONS: ReadonlyMap<string, { format: Format; code: number }> = new Map(
   (['pd', 'ps'] as const).flatMap((format) =>
     KINDS.map((kind, n) => [`sse_${kind}_${format}`, { format, code: FIRST[format] + n }] as const),
   ),
 );
 export const hasInlinePacked = (name: string): boolean => OPERATIONS.has(name);
 
-/** An instruction of the vector extension; its number is of 7 bits a byte. */
-const vector = (op: number, ...args: Expr[]): Expr =>
-  x.inst('v128', op < 0x80 ? [0xfd, op] : [0xfd, (op & 0x7f) | 0x80, op >> 7], ...args);
 /** A constant in each lane. */
-const each = ({ bits }: Lanes, n: bigint): Expr => {
+function each(format: Format, n: bigint): Expr {
+  const { bits } = FORMATS[format];
   let all = 0n;
-  for (let at = 0n; at < 128n; at += bits) all |= n << at;
+  for (let at = 0; at < 128; at += bits) all |= n << BigInt(at);
   return x.v128Const(all);
-};
+}
+/** A comparison of the lanes as signed integers with a constant: ones where it holds. */
+const compare = (format: Format, op: 'lt_s' | 'ge_s' | 'ne', v: Expr, n: bigint): Expr =>
+  vectorOp(`${FORMATS[format].shape}.${op}`, v, each(format, n));
 
 /** What is done where the operation may change MXCSR; `quiet` is isQuiet as it is now. */
 export type PackedSlow =
@@ -48,15 +47,13 @@ export type PackedSlow =
 /** The operation of a helper (one of hasInlinePacked) on two vectors. */
 export function inlinePacked(f: FunctionBuilder, name: string, args: readonly Expr[], slow: PackedSlow): Expr {
   const { format, code } = OPERATIONS.get(name)!;
-  const lanes = LANES[format];
   const [a, b] = [f.let(args[0]!), f.let(args[1]!)];
   const r = f.temporary('v128');
-  f.setVariable(r, vector(code, a, b));
-  const special = [denormal(f, lanes, a), denormal(f, lanes, b), notNormal(f, lanes, f.get(r))];
-  const anywhere = x.inst(
-    'i32',
-    [0xfd, ANY_TRUE],
-    special.reduce((p, q) => vector(OR, p, q)),
+  f.setVariable(r, x.indexed('v128', [0xfd], code, [a, b]));
+  const special = [denormal(f, format, a), denormal(f, format, b), notNormal(f, format, f.get(r))];
+  const anywhere = vectorOp(
+    'v128.any_true',
+    special.reduce((p, q) => vectorOp('v128.or', p, q)),
   );
   f.unlikely(x.or(x.eqz(slow.quiet), anywhere), () => {
     if ('retreat' in slow) slow.retreat();
@@ -65,17 +62,20 @@ export function inlinePacked(f: FunctionBuilder, name: string, args: readonly Ex
   return x.localGet(r, 'v128');
 }
 
-const magnitude = (f: FunctionBuilder, lanes: Lanes, v: Expr): Expr =>
-  f.let(vector(AND, v, each(lanes, (1n << (lanes.bits - 1n)) - 1n)));
-const minimum = ({ mantissa }: Lanes): bigint => 1n << mantissa;
+const magnitude = (f: FunctionBuilder, format: Format, v: Expr): Expr =>
+  f.let(vectorOp('v128.and', v, each(format, (1n << BigInt(FORMATS[format].bits - 1)) - 1n)));
+const limitsOf = (format: Format): { minimum: bigint; infinity: bigint } => {
+  const { minimum, infinity } = LIMITS[FORMATS[format].bits];
+  return { minimum: minimum >> 1n, infinity: infinity >> 1n };
+};
 /** By lane, ones for denormals. */
-function denormal(f: FunctionBuilder, lanes: Lanes, v: Expr): Expr {
-  const m = magnitude(f, lanes, v);
-  return vector(AND, vector(lanes.lt, m, each(lanes, minimum(lanes))), vector(lanes.ne, m, each(lanes, 0n)));
+function denormal(f: FunctionBuilder, format: Format, v: Expr): Expr {
+  const m = magnitude(f, format, v);
+  return vectorOp('v128.and', compare(format, 'lt_s', m, limitsOf(format).minimum), compare(format, 'ne', m, 0n));
 }
 /** By lane, ones for zero, denormals, the smallest normal number, to which a tiny result may have been rounded, infinity and NaN. */
-function notNormal(f: FunctionBuilder, lanes: Lanes, v: Expr): Expr {
-  const m = magnitude(f, lanes, v);
-  const infinite = vector(lanes.ge, m, each(lanes, lanes.infinity << lanes.mantissa));
-  return vector(OR, vector(lanes.lt, m, each(lanes, minimum(lanes) + 1n)), infinite);
+function notNormal(f: FunctionBuilder, format: Format, v: Expr): Expr {
+  const m = magnitude(f, format, v);
+  const { minimum, infinity } = limitsOf(format);
+  return vectorOp('v128.or', compare(format, 'lt_s', m, minimum + 1n), compare(format, 'ge_s', m, infinity));
 }

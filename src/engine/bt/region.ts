@@ -13,32 +13,16 @@ import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts
 import { HANDLER } from '../interp/chain.ts';
 import { SPECIAL } from '../interp/special.ts';
 import { isOfNumbers, RegionOps } from './backend.ts';
-import {
-  type Block,
-  type Cfg,
-  ENTRY_NODE,
-  pageOf,
-  RETURN_NODE,
-  type RegionInsn,
-  returnSites,
-  successors,
-} from './cfg.ts';
-import {
-  common,
-  gathers,
-  hasTurns,
-  isOwnLoop,
-  lastComparison,
-  pagesKept,
-  TIGHT_BLOCKS,
-  turnsTogether,
-} from './graph-facts.ts';
+import { type Block, type Cfg, ENTRY_NODE, pageOf, RETURN_NODE, type RegionInsn } from './cfg.ts';
+import { commonComparisons, lastComparison, loopComparison } from './comparisons.ts';
+import { gathers, loopShare, pagesKept, TIGHT_BLOCKS, turnsTogether } from './graph-facts.ts';
 import { guardsOf } from './guards.ts';
 import type { Comparison, Knowledge } from './lazy-flags.ts';
 import { blocksNeedingFlags } from './liveness.ts';
+import { isWayIn, RegionNodes } from './nodes.ts';
 import type { CarriedRegisters } from './registers.ts';
 import { type AccessTree, type Span, spansOf } from './spans.ts';
-import { type Structure, structure } from './structure.ts';
+import type { Structure } from './structure.ts';
 import { EXIT_EVENTS, EXIT_RIP, type RegionExit, WaysOut } from './ways-out.ts';
 
 type Expr = x.Expr;
@@ -87,19 +71,8 @@ export class RegionWriter {
   private readonly ops: RegionOps;
   private readonly cfg: Cfg;
   private readonly links: RegionLinks;
-  /** Positions of the entries; the first is the graph's own. */
-  private entries: readonly number[] = [];
+  private readonly nodes: RegionNodes;
   private readonly s: Structure;
-  private readonly sites: readonly number[];
-  /**
-   * Blocks that are loops by themselves. Others come to them through a node of its own, WAY_IN behind the block's
-   * position: a loop around them that begins with them has another head then.
-   */
-  private readonly ownLoops: ReadonlySet<number>;
-  /** Successors by key, where the entries do not matter. */
-  private readonly following = new Map<number, readonly number[]>();
-  /** Those of them that are written as turns. */
-  private readonly turned: ReadonlySet<number>;
   private readonly needFlags: ReadonlySet<number>;
   private readonly labels = new Map<number, Label>();
   private readonly loops = new Map<number, Label>();
@@ -132,78 +105,25 @@ export class RegionWriter {
     this.f = m.define(name, HANDLER);
     this.cfg = cfg;
     this.links = links;
-    this.sites = returnSites(cfg);
-    this.ownLoops = new Set([...cfg.blocks.values()].filter(isOwnLoop).map((b) => b.at));
-    const loops = links.inTurns ? [...cfg.blocks.values()].filter(hasTurns) : [];
-    this.turned = new Set(loops.map((b) => b.at));
-    this.s = this.chooseEntries();
+    this.nodes = new RegionNodes(cfg, links.inTurns);
+    this.s = this.nodes.structure;
     const { f } = this;
+    const { turned, sites } = this.nodes;
     const control = {
       leaveAt: (i: RegionInsn, forMore: boolean): void => this.leaveAt(i, forMore),
       branch: (): void => this.branchTaken(),
       jump: (rip: Expr): void => this.jump(rip),
       leaveBehindIf: (c: Expr): void => f.unlikely(c, () => this.leaveBehind()),
     };
-    this.ops = new RegionOps(this.f, control, pagesKept(cfg, this.s, this.turned));
-    this.ops.inState = this.turned.size === 0 && this.loopShare() < LOOP_SHARE;
-    this.needFlags = blocksNeedingFlags(cfg, this.sites, (from, to) => this.mayLeave(from, to));
-    this.compared = this.commonComparisons();
+    this.ops = new RegionOps(this.f, control, pagesKept(cfg, this.s, turned));
+    this.ops.inState = turned.size === 0 && loopShare(cfg, this.s) < LOOP_SHARE;
+    this.needFlags = blocksNeedingFlags(cfg, sites, (from, to) => this.mayLeave(from, to));
+    this.compared = commonComparisons(cfg, this.s, this.needFlags);
     this.budget = f.variable('i32');
     this.waysOut = new WaysOut(f, this.ops);
     this.returnTo = f.variable('i64');
     this.verified = f.variable('i32');
     this.pageNumbers = [...new Set([...cfg.blocks.keys()].map(pageOf))].filter((d) => d !== 0);
-  }
-
-  /** Part of the instructions that is in loops. */
-  private loopShare(): number {
-    const sizes = this.s.loopSizes();
-    let [all, inLoops] = [0, 0];
-    this.s.order.forEach((key, n) => {
-      const count = this.cfg.blocks.get(key)?.insns.length ?? 0;
-      all += count;
-      if (Number.isFinite(sizes[n]!)) inLoops += count;
-    });
-    return inLoops / all;
-  }
-  /** Takes as entries, besides the graph's own, those places of return that do not make two ways into a loop. */
-  private chooseEntries(): Structure {
-    const structureOf = (entries: readonly number[]): Structure => {
-      this.entries = entries;
-      const root = entries.length > 1 ? ENTRY_NODE : this.wayTo(entries[0]!);
-      return structure(root, (k) => this.successorsOf(k), RETURN_NODE);
-    };
-    // If all together make no such loop, no choice of them does.
-    const all = structureOf([this.cfg.entry, ...this.cfg.resumes.slice(0, MAX_ENTRIES - 1)]);
-    if (all.irreducible === 0 || this.entries.length === 1) return all;
-    let entries: readonly number[] = [this.cfg.entry];
-    let best = structureOf(entries);
-    for (const at of this.cfg.resumes) {
-      if (entries.length === MAX_ENTRIES) break;
-      const tried = structureOf([...entries, at]);
-      if (tried.irreducible <= best.irreducible) [entries, best] = [this.entries, tried];
-    }
-    this.entries = entries;
-    return best;
-  }
-  private successorsOf(key: number): readonly number[] {
-    if (key === ENTRY_NODE) return this.entries.map((at) => this.wayTo(at));
-    let known = this.following.get(key);
-    if (!known) {
-      known = this.targetsOf(key);
-      this.following.set(key, known);
-    }
-    return known;
-  }
-  private targetsOf(key: number): readonly number[] {
-    if (isWayIn(key)) return [Math.floor(key)];
-    const to = key === RETURN_NODE ? this.sites : successors(this.cfg, this.cfg.blocks.get(key)!, this.sites);
-    const ways = to.map((target) => this.wayTo(target, key));
-    // A loop written as turns is left from several places.
-    return this.turned.has(key) ? [...ways, ...ways.filter((k) => k !== key)] : ways;
-  }
-  private wayTo(target: number, from?: number): number {
-    return this.ownLoops.has(target) && from !== target ? target + WAY_IN : target;
   }
 
   /** An edge on which the region may be left although its target is in it: by goesBack, or as the other page has changed. */
@@ -222,7 +142,7 @@ export class RegionWriter {
     f.block((exit) => {
       this.exit = exit;
       this.guards = guardsOf(this.cfg, cpu).map((g) => f.let(g));
-      if (this.entries.length === 1) this.guard(this.cfg.entry);
+      if (this.nodes.entries.length === 1) this.guard(this.cfg.entry);
       this.tree(0);
       f.unreachable();
     });
@@ -232,7 +152,7 @@ export class RegionWriter {
       const left = x.sub(x.load('i32', cpu, CPU.budget!), x.load('i32_16u', rec, REC.COUNT));
       f.setVariable(this.budget, left);
     });
-    return { exits: this.waysOut.exits, entries: this.entries };
+    return { exits: this.waysOut.exits, entries: this.nodes.entries };
   }
   /** Leaves before an entry if the region is not for the state that the vCPU is in. */
   private guard(entry: number): void {
@@ -243,12 +163,13 @@ export class RegionWriter {
   /** A node with all that it dominates; as a loop if a back edge comes to it. */
   private tree(n: number): void {
     const merges = this.s.children[n]!.filter((c) => this.s.isMerge[c]);
-    if (!this.s.isLoop[n] || this.turned.has(this.s.order[n]!)) {
+    if (!this.s.isLoop[n] || this.nodes.turned.has(this.s.order[n]!)) {
       if (this.s.isMerge[n]) this.takeCompared(n);
       this.within(n, merges);
       return;
     }
-    const comparison = this.compared.has(n) || this.ops.inState ? undefined : this.loopComparison(n);
+    const comparison =
+      this.compared.has(n) || this.ops.inState ? undefined : loopComparison(this.cfg, this.s, this.needFlags, n);
     const again = comparison && this.f.variable('i32');
     if (again !== undefined) {
       this.f.setVariable(again, x.i32Const(0));
@@ -287,13 +208,13 @@ export class RegionWriter {
     if (key === RETURN_NODE) this.returnCode();
     else if (key === ENTRY_NODE) this.entryCode();
     else if (isWayIn(key)) this.goToNode(Math.floor(key));
-    else if (this.turned.has(key)) this.turns(this.cfg.blocks.get(key)!);
+    else if (this.nodes.turned.has(key)) this.turns(this.cfg.blocks.get(key)!);
     else this.blockCode(this.cfg.blocks.get(key)!);
   }
   /** The record that the interpreter came by tells the entry. */
   private entryCode(): void {
     const { f } = this;
-    const [main, ...others] = this.entries;
+    const [main, ...others] = this.nodes.entries;
     for (const at of others) {
       const isHere = x.compare('eq', f.param(1), x.i32Const(this.firstInsn(at)!.rec));
       f.if(isHere, () => {
@@ -312,7 +233,7 @@ export class RegionWriter {
     }
     if (this.turn) this.giveBack(this.turn.ahead);
     this.enterPage(target);
-    this.goToNode(this.wayTo(target, this.s.order[this.node]));
+    this.goToNode(this.nodes.wayTo(target, this.s.order[this.node]));
   }
   private goToNode(target: number): void {
     const to = this.s.index.get(target);
@@ -367,35 +288,6 @@ export class RegionWriter {
     }
     f.br(this.loops.get(to)!);
   }
-  /** The comparison that all ends of a loop have before they go back to its head, where flags are needed. */
-  private loopComparison(n: number): Comparison | undefined {
-    const head = this.s.order[n]!;
-    if (!this.needFlags.has(Math.floor(head))) return undefined;
-    const ends = this.s.order.filter((_, from) => from >= n && this.s.next[from]!.includes(n));
-    return common(ends.map((key) => this.comparisonBehind(key)));
-  }
-  private comparisonBehind(key: number): Comparison | undefined {
-    const block = this.cfg.blocks.get(key);
-    return block && lastComparison(block);
-  }
-  /** For nodes with several ways in: the comparison that is the last thing on all of them. */
-  private commonComparisons(): Map<number, Comparison> {
-    const { order, next, isLoop, isMerge } = this.s;
-    const before: (Comparison | undefined)[][] = order.map(() => []);
-    const found = new Map<number, Comparison>();
-    order.forEach((key, n) => {
-      // Flags of a node that only leads to a loop are those on the way to it.
-      const behind = isWayIn(key) ? common(before[n]!) : this.comparisonBehind(key);
-      for (const to of next[n]!) before[to]!.push(behind);
-    });
-    // The entry is come to from outside.
-    for (let n = 1; n < order.length; n++) {
-      if (!(isLoop[n] || isMerge[n]) || !this.needFlags.has(Math.floor(order[n]!))) continue;
-      const c = common(before[n]!);
-      if (c) found.set(n, c);
-    }
-    return found;
-  }
   private settleFor(target: number): void {
     const isCompared = this.compared.has(this.s.index.get(target)!);
     this.ops.settle(!isCompared && this.needFlags.has(Math.floor(target)));
@@ -409,7 +301,7 @@ export class RegionWriter {
     const saved = [this.node, this.block, this.done, this.ops.knowledge] as const;
     // A loop's head is come to from its end too.
     if (this.s.isLoop[to]) {
-      const c = this.loopComparison(to);
+      const c = loopComparison(this.cfg, this.s, this.needFlags, to);
       if (c && this.ops.haveCompared(c)) this.compared.set(to, c);
       this.settleFor(this.s.order[to]!);
     }
@@ -423,7 +315,7 @@ export class RegionWriter {
   private blockCode(b: Block): void {
     const { ops } = this;
     this.block = b;
-    ops.inTightLoop = this.s.loopSizes()[this.node]! <= TIGHT_BLOCKS && !this.turned.has(b.at);
+    ops.inTightLoop = this.s.loopSizes()[this.node]! <= TIGHT_BLOCKS && !this.nodes.turned.has(b.at);
     ops.inNumbers = isOfNumbers(b.insns);
     if (!this.turn && !this.spans.has(b.at)) this.rehearse();
     ops.expectAccesses(this.spans.get(b.at) ?? []);
@@ -476,7 +368,7 @@ export class RegionWriter {
         if (depth === REHEARSED_DEPTH) return;
         for (const c of this.s.children[n]!) {
           const isInPlace = !this.s.isMerge[c] && !this.s.isLoop[c] && this.cfg.blocks.has(this.s.order[c]!);
-          if (isInPlace && !this.turned.has(this.s.order[c]!)) next.push(this.accessTree(c, depth + 1));
+          if (isInPlace && !this.nodes.turned.has(this.s.order[c]!)) next.push(this.accessTree(c, depth + 1));
         }
       },
     );
@@ -604,7 +496,7 @@ export class RegionWriter {
     const { f } = this;
     if (this.rehearsing) return;
     this.endShadow();
-    if (this.block.end.kind === 'return' && this.sites.length > 0) {
+    if (this.block.end.kind === 'return' && this.nodes.sites.length > 0) {
       f.setVariable(this.returnTo, rip);
       this.goTo(RETURN_NODE);
       return;
@@ -629,7 +521,7 @@ export class RegionWriter {
         () => find(sites.slice(0, middle)),
       );
     };
-    f.if(x.compare('ge_s', f.get(this.budget), x.i32Const(0)), () => find([...this.sites].sort((a, b) => a - b)));
+    f.if(x.compare('ge_s', f.get(this.budget), x.i32Const(0)), () => find([...this.nodes.sites].sort((a, b) => a - b)));
     this.leaveToRip(f.get(this.returnTo));
   }
 
@@ -675,9 +567,3 @@ const REHEARSED_DEPTH = 6;
 
 /** Regions that are less than this part in loops have their registers in the state. */
 const LOOP_SHARE = 0.75;
-
-/** Most entries of a region. */
-const MAX_ENTRIES = 12;
-
-const WAY_IN = 0.5;
-const isWayIn = (key: number): boolean => !Number.isInteger(key);

@@ -25,6 +25,8 @@ export interface Chain {
 }
 
 export const handlerOf = (rec: Expr): Expr => load16(rec, REC.HANDLER);
+/** The interpreter's own handler of a record that a region stands in for. */
+export const ownHandlerOf = (rec: Expr): Expr => load16(rec, REC.HEAT);
 
 /** A function of its own for a handler: by tail calls. */
 export const tailCalls = (f: FunctionBuilder): Chain => ({

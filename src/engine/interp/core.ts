@@ -4,10 +4,9 @@
  * together in the host's caches. The function stands in the table at the places of all its handlers, so whoever hands
  * over to one of them gets here; what has no case here is called as ever.
  */
-import { REC } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
-import { account, type Chain, enter, HANDLER, handlerOf } from './chain.ts';
+import { account, type Chain, enter, HANDLER, handlerOf, ownHandlerOf } from './chain.ts';
 import { withRecordAt } from './goto.ts';
 import { FIRST_REGION } from './special.ts';
 
@@ -25,7 +24,7 @@ export function defineCore(m: ModuleBuilder, name: string, cases: ReadonlyMap<nu
   // A region that leaves before its own entry calls the interpreter's handler: the record names the region.
   f.setVariable(handler, handlerOf(rec));
   const isRegion = x.compare('ge_u', f.get(handler), x.i32Const(FIRST_REGION));
-  f.unlikely(isRegion, () => f.setVariable(handler, x.load('i32_16u', rec, REC.HEAT)));
+  f.unlikely(isRegion, () => f.setVariable(handler, ownHandlerOf(rec)));
   f.loop((again) => {
     const to = (next: x.Expr, itsHandler = handlerOf(next)): void => {
       f.setVariable(handler, itsHandler);

@@ -25,7 +25,7 @@ const PM = 1 << 12;
 const RC = 3 << 13;
 
 /** Magnitudes, shifted left by one: the smallest normal number and infinity. */
-const LIMITS = {
+export const LIMITS = {
   64: { minimum: 1n << 53n, infinity: 0x7ffn << 53n },
   32: { minimum: 1n << 24n, infinity: 0xffn << 24n },
 } as const;

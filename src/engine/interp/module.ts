@@ -13,7 +13,17 @@ import type { FusionIndex } from '../fusion.ts';
 import { type Shape, shapeKey, shapeName, shapesOf } from '../shape.ts';
 import { AGEN_KINDS, defineAgenFault, writeAgen } from './agen.ts';
 import { defineArithmetic } from './arithmetic.ts';
-import { account, type Chain, countEntry, enter, follow, HANDLER, handlerOf, tailCalls } from './chain.ts';
+import {
+  account,
+  type Chain,
+  countEntry,
+  enter,
+  follow,
+  HANDLER,
+  handlerOf,
+  ownHandlerOf,
+  tailCalls,
+} from './chain.ts';
 import { COMMON_HANDLERS } from './common.ts';
 import { defineCore, type Writer } from './core.ts';
 import { fusedPairs, writeFused } from './fused.ts';
@@ -292,7 +302,7 @@ function defineSpecials(m: ModuleBuilder): void {
     const handler = crossed.let(handlerOf(rec));
     countEntry(crossed, rec, handler, true);
     // The region that begins here would leave at once again.
-    const own = crossed.let(load16(rec, REC.HEAT));
+    const own = crossed.let(ownHandlerOf(rec));
     const isEntry = x.compare('ge_u', handler, x.i32Const(FIRST_REGION));
     crossed.if(isEntry, () => {
       crossed.run(crossed.call('hot', cpu, rec, x.i32Const(1)));

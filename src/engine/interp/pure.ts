@@ -120,15 +120,20 @@ export class PureWasm implements PureOps<Expr> {
 /** Prefix of vector instructions. */
 const VECTOR = [0xfd];
 
+/** A vector operation by its name in src/isa/vector-ops.ts. */
+export function vectorOp(op: string, ...args: readonly Expr[]): Expr {
+  const spec = VECTOR_OPS.get(op);
+  if (!spec) throw new Error(`no vector operation ${op} in src/isa/vector-ops.ts`);
+  const types = [...spec.params];
+  const converted = args.map((a, i) => (types[i] === 'i' ? x.wrap(a) : types[i] === 'l' ? i64(a) : a));
+  const type = spec.result === 'v' ? 'v128' : spec.result === 'i' ? 'i32' : 'i64';
+  return x.indexed(type, VECTOR, spec.opcode, converted);
+}
+
 /** The vector operations too. */
 export class VectorWasm extends PureWasm {
   vec(op: string, ...args: Expr[]): Expr {
-    const spec = VECTOR_OPS.get(op);
-    if (!spec) throw new Error(`no vector operation ${op} in src/isa/vector-ops.ts`);
-    const types = [...spec.params];
-    const converted = args.map((a, i) => (types[i] === 'i' ? x.wrap(a) : types[i] === 'l' ? i64(a) : a));
-    const type = spec.result === 'v' ? 'v128' : spec.result === 'i' ? 'i32' : 'i64';
-    return x.indexed(type, VECTOR, spec.opcode, converted);
+    return vectorOp(op, ...args);
   }
   vk(n: bigint): Expr {
     return x.v128Const(n);
