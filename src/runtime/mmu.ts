@@ -261,7 +261,12 @@ export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
 export function ram_fill(cpu: u32, va: u64, size: u32, write: bool): bool {
   const ctx = current_context(cpu);
   const here: u32 = 4096 - (<u32>va & 0xfff);
-  if (size > here) return ram_fill(cpu, va, here, write) && goes_on(cpu, ctx, va, write);
+  if (size > here) return page_fill(cpu, ctx, va, here, write) && goes_on(cpu, ctx, va, write);
+  return page_fill(cpu, ctx, va, size, write);
+}
+
+/** ram_fill for what is in one page. */
+function page_fill(cpu: u32, ctx: u32, va: u64, size: u32, write: bool): bool {
   if (!quickly(cpu, va, size, write)) {
     if (load<u32>(cpu + CPU_WATCHED) || ctx == TLB_CTX_CHECKED) return false;
     if (!canonical(va) || translate(cpu, va, ctx, write)) return false;
