@@ -1,5 +1,5 @@
 // Nothing of Plinth's WebAssembly calls itself, so its stack has a known end: V8 is told to leave out its checks
-// (src/cli/app/compile-at-once.ts). Tail calls take no stack.
+// (src/cli/app/v8-flags.ts). Tail calls take no stack.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -5,13 +5,14 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { ChosenEngine } from '../../machine/engine-choice.ts';
 import type { MachineOptions as MachineEngine } from '../../machine/machine.ts';
-import { readBranchHints } from './branch-hints.ts';
+
 import type { MachineFactory } from './contract.ts';
 import { HostError, UsageError } from './errors.ts';
 import { adviseHugePages } from './huge-pages.ts';
 import type { IrqchipName } from './options.ts';
 import { openRegionCompiler } from './region-compiler.ts';
 import type { RunOptions } from './run.ts';
+import { setFlagsOfModules } from './v8-flags.ts';
 
 type EngineOptions = Pick<RunOptions, 'cpu' | 'engine' | 'switchable' | 'irqchip' | 'deterministic'>;
 
@@ -42,7 +43,7 @@ export async function machineFactory(options: EngineOptions): Promise<MachineFac
   if (!models.includes(cpu)) {
     throw new UsageError(`there is no CPU model ${JSON.stringify(cpu)}`, `choose one of ${models.join(', ')}`);
   }
-  readBranchHints();
+  setFlagsOfModules();
   const image = compileEngineImage(runtime, interpreter, JSON.parse(new TextDecoder().decode(index)));
   // The host's processor cannot be told to count instructions.
   const counts = options.deterministic && options.engine === 'auto';

@@ -2,7 +2,7 @@
 
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { JobResult, RegionCompiler } from '../../engine/bt/job.ts';
-import { compileAtOnce } from './compile-at-once.ts';
+import { setFlagsOfRegions } from './v8-flags.ts';
 
 /** What the thread is started with, besides its port. */
 export interface RegionWorkerData {
@@ -36,7 +36,7 @@ export function openRegionCompiler(
     post: (job) => {
       // Not before the machine is made: while V8 compiles a whole module in the background, as that of an unpacker,
       // nothing keeps Node from ending.
-      if (isFirst) compileAtOnce();
+      if (isFirst) setFlagsOfRegions();
       isFirst = false;
       port.postMessage(job);
     },
