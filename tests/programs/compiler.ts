@@ -25,7 +25,7 @@ export class LateCompiler implements RegionCompiler {
     const first = this.jobs[0];
     if (!first || first.looks++ < this.delay) return undefined;
     this.jobs.shift();
-    return structuredClone(carryOut(first.job, decoder));
+    return structuredClone(carryOut(first.job, decoder, (bytes) => new WebAssembly.Module(bytes)));
   }
   close(): void {
     this.failed = true;

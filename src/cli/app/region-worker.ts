@@ -6,6 +6,7 @@ import { carryOut, type Job } from '../../engine/bt/job.ts';
 import { makeDecoder } from '../../isa/decoder.ts';
 import { ROWS } from '../../isa/rows.ts';
 import type { RegionWorkerData } from './region-compiler.ts';
+import { compileRegions } from './v8-flags.ts';
 
 /**
  * Where there are fewer processors than threads with something to do, the guest's thread is to wait less than this one.
@@ -17,4 +18,4 @@ if (process.platform === 'linux') setPriority(Math.min(MOST_NICE, getPriority() 
 
 const { port, features } = workerData as RegionWorkerData & { port: MessagePort };
 const decoder = makeDecoder(ROWS, new Set(features));
-port.on('message', (job: Job) => port.postMessage(carryOut(job, decoder)));
+port.on('message', (job: Job) => port.postMessage(carryOut(job, decoder, compileRegions)));

@@ -6,12 +6,6 @@ import { setFlagsFromString } from 'node:v8';
 const major = Number(process.versions.v8.split('.')[0]);
 
 /**
- * Bytes of machine code that a region runs through in V8's first tier before the second one compiles it. V8's own 13
- * million have nearly everything compiled twice while a guest warms up and other threads want the processors.
- */
-const TIERING_BUDGET = 50_000_000;
-
-/**
  * Before the engine's own modules are compiled.
  *
  * - Hints say which branches are hardly ever taken, so that what happens then is kept out of the way: loops run about a
@@ -27,13 +21,29 @@ export function setFlagsOfModules(): void {
 }
 
 /**
- * Before the first region is compiled, on the thread that makes them. By itself V8 compiles a function when it is called
- * first, which would be on the guest's thread. And it spills what a way out needs where the value is made, in front of the
- * loop's next turn, unless it is told to look for a later place: loops take 0.9 to 1 of the time.
+ * Before the first region is compiled.
+ *
+ * - By itself V8 compiles a function when it is called first, which would be on the guest's thread.
+ * - Of V8's own threads one at a time compiles: the guest's thread wants a processor too, and so may others.
+ * - What a way out needs is put on the stack where it is made, often in each turn of a loop, unless V8 is told to look for
+ *   a later place: loops take 0.9 to 1 of the time.
  */
 export function setFlagsOfRegions(): void {
   if (major < 13) return;
   setFlagsFromString('--no-wasm-lazy-compilation');
+  setFlagsFromString('--wasm-num-compilation-tasks=1');
   if (major === 13) setFlagsFromString('--stress-turbo-late-spilling');
-  setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET}`);
+}
+
+/**
+ * Compiles regions by V8's second tier at once: what the first makes of them is no faster than the interpreter. That is for
+ * them only, as what is left of the interpreter is compiled on the guest's thread when it is called first.
+ */
+export function compileRegions(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
+  setFlagsFromString('--no-liftoff');
+  try {
+    return new WebAssembly.Module(bytes);
+  } finally {
+    setFlagsFromString('--liftoff');
+  }
 }

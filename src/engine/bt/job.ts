@@ -120,14 +120,22 @@ function unpackJob(job: Job, decoder: Decoder): RegionPlan[] {
   });
 }
 
-/** Carries out a job. `decoder` must be of the same rows as that of the vCPU. Does not throw. */
-export function carryOut(job: Job, decoder: Decoder): JobResult {
+/**
+ * Carries out a job. Does not throw.
+ * @param decoder must be of the same rows as that of the vCPU
+ * @param compile makes the module
+ */
+export function carryOut(
+  job: Job,
+  decoder: Decoder,
+  compile: (bytes: Uint8Array<ArrayBuffer>) => WebAssembly.Module,
+): JobResult {
   const started = performance.now();
   const nothing = { exits: job.names.map(() => undefined), entries: job.names.map(() => new Int32Array()) };
   const none = { id: job.id, module: undefined, ...nothing, size: 0, bytes: undefined };
   try {
     const { bytes, exits, entries } = writeModule(unpackJob(job, decoder));
-    const module = bytes && new WebAssembly.Module(bytes);
+    const module = bytes && compile(bytes);
     return {
       id: job.id,
       module,

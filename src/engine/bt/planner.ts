@@ -12,7 +12,7 @@ import type { PackablePlan } from './job.ts';
 const MAX_PAGES = 16;
 /**
  * What is called or jumped to and has a region of more instructions is left to that; smaller functions and inner loops
- * become part of each region that goes there.
+ * become part of each region that goes there. What is on another page and going to have a region is left to that too.
  */
 const REPEATED_INSNS = 16;
 
@@ -52,6 +52,8 @@ export interface PlannerOptions {
   sizeOf(rec: number): number | undefined;
   /** Was a record jumped to so seldom that a region is better without it? */
   isCold(rec: number): boolean;
+  /** Was a record jumped to so often that it is going to have a region of its own? */
+  isWarm(rec: number): boolean;
   /** Are accesses of a record often on another page than those that were looked up with them? */
   isAlone(rec: number): boolean;
 }
@@ -109,7 +111,10 @@ export class Planner {
         const rec = recordAt(at);
         return rec !== 0 && !this.o.isCold(rec);
       },
-      isApart: (at) => (this.o.sizeOf(recordAt(at)) ?? 0) > REPEATED_INSNS,
+      isApart: (at) => {
+        const rec = recordAt(at);
+        return (this.o.sizeOf(rec) ?? 0) > REPEATED_INSNS || (pageOf(at) !== 0 && this.o.isWarm(rec));
+      },
       canTranslate,
     };
     const reached = reach(p.at, code, this.o.limits);

@@ -9,18 +9,12 @@ import type { DecodeCache } from '../decode-cache.ts';
 import { EMPTY, FIRST_REGION, TABLE_SIZE } from '../interp/special.ts';
 import { type Cfg, pageOf, REGION_LIMITS, type RegionLimits } from './cfg.ts';
 import { countExits, LINK, unpackExit, writeModule } from './compile.ts';
+import { Heat, HOT_THRESHOLD } from './heat.ts';
 import { type JobResult, packJob, type RegionCompiler } from './job.ts';
 import { type Installed, type LiveModule, LiveModules } from './live-modules.ts';
 import { type Entry, type Plan, Planner } from './planner.ts';
 import { rowUse } from './rowuse.ts';
 
-/** Jumps to a record before it is translated, as its counter begins. */
-export const HOT_THRESHOLD = 12_000;
-/** What a counter is set to after its record was dealt with; tests that translate everything at once ask again at once. */
-const COUNTER_REST = 0xffff;
-const EAGER_THRESHOLD = 16;
-/** What was jumped to less than this part of the threshold is left out of regions. */
-const COLD_SHARE = 16;
 /** Modules at the most: V8 fails near 16,000, and long before that most of them are cold. The oldest goes for a new one. */
 const MAX_LIVE_MODULES = 4000;
 /** Regions that go into one module at the most. */
@@ -108,8 +102,7 @@ export class Translator {
   private readonly view: DataView;
   private readonly planner: Planner;
   private readonly modules: LiveModules;
-  private rest = COUNTER_REST;
-  private threshold = HOT_THRESHOLD;
+  private readonly heat: Heat;
   private pending = new Map<number, Entry>();
   /** Records of entries, certain and possible ones, of regions that are being made; with the place if it got hot since. */
   private readonly making = new Map<number, Entry | undefined>();
@@ -122,6 +115,8 @@ export class Translator {
   private readonly originals = new Map<number, number>();
   /** Instructions of regions, by their entries' records. */
   private readonly sizes = new Map<number, number>();
+  /** The same of regions that are being made. */
+  private readonly sizesToBe = new Map<number, number>();
   /** Records whose accesses are looked up alone, and how often regions were left at their first record because of that. */
   private readonly alone = new Set<number>();
   private readonly crossings = new Map<number, number>();
@@ -130,11 +125,13 @@ export class Translator {
     this.o = options;
     this.limits = { ...LIMITS, ...options.limits };
     this.view = new DataView(options.memory.buffer);
+    this.heat = new Heat(options.memory);
     const original = (rec: number): number | undefined => this.originals.get(rec);
-    const sizeOf = (rec: number): number | undefined => this.sizes.get(rec);
-    const isCold = (rec: number): boolean => this.isCold(rec);
+    const sizeOf = (rec: number): number | undefined => this.sizes.get(rec) ?? this.sizesToBe.get(rec);
+    const isCold = (rec: number): boolean => !this.originals.has(rec) && this.heat.isCold(rec);
+    const isWarm = (rec: number): boolean => !this.originals.has(rec) && this.heat.isWarm(rec);
     const isAlone = (rec: number): boolean => this.alone.has(rec);
-    this.planner = new Planner({ ...options, limits: this.limits, original, sizeOf, isCold, isAlone });
+    this.planner = new Planner({ ...options, limits: this.limits, original, sizeOf, isCold, isWarm, isAlone });
     this.modules = new LiveModules({
       ...this.limits,
       table: options.interpreter.table as WebAssembly.Table,
@@ -149,17 +146,8 @@ export class Translator {
 
   /** How often what is decoded from now on is jumped to before it is translated (1-65535). */
   setThreshold(jumps = HOT_THRESHOLD): void {
-    this.rest = jumps < EAGER_THRESHOLD ? jumps : COUNTER_REST;
-    this.threshold = jumps;
+    this.heat.hotAt = jumps;
     this.o.cache.heat = jumps;
-  }
-  /** Was a record jumped to so seldom that a region is better without it? */
-  private isCold(rec: number): boolean {
-    const { threshold } = this;
-    if (threshold < EAGER_THRESHOLD || this.originals.has(rec)) return false;
-    const heat = this.view.getUint16(rec + REC.HEAT, true);
-    // One above the threshold has run down before.
-    return heat <= threshold && (threshold - heat) * COLD_SHARE < threshold;
   }
   /** Forgets everything about records: they are being dropped. Modules go with their functions' places in the table. */
   forget(): void {
@@ -169,6 +157,7 @@ export class Translator {
     this.making.clear();
     this.originals.clear();
     this.sizes.clear();
+    this.sizesToBe.clear();
     this.alone.clear();
     this.crossings.clear();
     this.modules.clear();
@@ -194,16 +183,20 @@ export class Translator {
    */
   hot(cpu: number, rec: number, crossed = false): void {
     if (crossed && this.keepApart(rec)) return;
-    this.view.setUint16(rec + REC.HEAT, this.rest, true);
-    if (this.originals.has(rec) || this.pending.has(rec)) return;
+    if (this.originals.has(rec)) return;
+    this.heat.rest(rec);
+    const place = this.pending.has(rec) ? undefined : this.placeOf(cpu, rec);
+    if (!place) return;
+    if (this.making.has(rec)) this.making.set(rec, place);
+    else this.pending.set(rec, place);
+  }
+  /** Where a record is, if it is the entry of its position in the current page. */
+  private placeOf(cpu: number, rec: number): Entry | undefined {
     const at = this.view.getUint16(rec + REC.OFFSET, true);
     const pageBase = this.view.getBigUint64(cpu + CPU.page_base!, true);
     const page = this.planner.codePageAt(cpu, pageBase);
-    if (page === 0) return;
-    if (this.u32(page + CODE_PAGE.ENTRY + at * 4) !== rec) return;
-    const place = { cpu, rec, page, at, rip: pageBase + BigInt(at) };
-    if (this.making.has(rec)) this.making.set(rec, place);
-    else this.pending.set(rec, place);
+    if (page === 0 || this.u32(page + CODE_PAGE.ENTRY + at * 4) !== rec) return undefined;
+    return { cpu, rec, page, at, rip: pageBase + BigInt(at) };
   }
 
   /**
@@ -215,9 +208,9 @@ export class Translator {
     if (this.originals.has(rec)) {
       const count = (this.crossings.get(rec) ?? 0) + 1;
       this.crossings.set(rec, count);
-      if (count < this.threshold) return true;
+      if (count < this.heat.hotAt) return true;
       this.crossings.delete(rec);
-    } else this.view.setUint16(rec + REC.HEAT, this.rest, true);
+    } else this.heat.rest(rec);
     const left = this.modules.takeRegionsWith(rec);
     for (const { blocks } of left) {
       for (const recs of blocks) if (recs.includes(rec)) for (const r of recs) this.alone.add(r);
@@ -236,7 +229,7 @@ export class Translator {
       this.sizes.delete(rec);
       if (original === undefined || this.u32(page + CODE_PAGE.ENTRY + at * 4) !== rec) continue;
       this.view.setUint16(rec + REC.HANDLER, original, true);
-      this.view.setUint16(rec + REC.HEAT, this.threshold, true);
+      this.heat.restart(rec);
     }
   }
   /** A record that is a region's entry, or is going to be. */
@@ -256,7 +249,7 @@ export class Translator {
     if (plans.length === 0) return;
     const written = writeModule(plans);
     // Where everything is translated at once, in tests, a mistake of the translator is not passed over.
-    if (written.error !== undefined && this.rest !== COUNTER_REST) throw written.error;
+    if (written.error !== undefined && this.heat.isEager) throw written.error;
     const module = written.bytes && new WebAssembly.Module(written.bytes);
     this.made(plans, { ...written, module, size: written.bytes?.length ?? 0 });
   }
@@ -311,6 +304,7 @@ export class Translator {
         continue;
       }
       plans.push(plan);
+      this.sizesToBe.set(p.rec, plan.reached.insns.size);
       insns += plan.reached.insns.size;
       for (const b of plan.cfg.blocks.values()) if (b.insns[0]) covered.add(b.insns[0].rec);
     }
@@ -356,7 +350,10 @@ export class Translator {
 
   /** Plans were written: their regions take their places. */
   private made(plans: readonly Plan[], made: MadeModule): void {
-    for (const { entry } of plans) this.making.delete(entry.rec);
+    for (const { entry } of plans) {
+      this.making.delete(entry.rec);
+      this.sizesToBe.delete(entry.rec);
+    }
     this.counters.failed += made.exits.filter((e) => e === undefined).length;
     const tables = plans.map((plan, i) => {
       const exits = made.exits[i];
