@@ -25,6 +25,12 @@ const bit = <V>(s: PureOps<V>, v: V, n: number): V => s.and(s.shr(v, s.k(BigInt(
 const sign = <V>(s: PureOps<V>, w: Width, v: V): V => bit(s, v, w - 1);
 const zero = <V>(s: PureOps<V>): V => s.k(0n);
 const not = <V>(s: PureOps<V>, v: V): V => s.xor(v, s.k(0xffff_ffff_ffff_ffffn));
+/** Is the signed product of two numbers of width `w` more than `r`, its low half? */
+const overflowOfProduct = <V>(s: PureOps<V>, w: Width, r: V, x: V, y: V): V => {
+  if (w === 64) return s.eqz(s.eq(s.mulhs(x, y), s.sar(r, s.k(63n))));
+  const product = s.mul(s.sext(w, x), s.sext(w, y));
+  return s.eqz(s.eq(product, s.sext(w, product)));
+};
 const nibble = <V>(s: PureOps<V>, r: V, x: V, y: V): V => bit(s, s.xor(s.xor(x, y), r), 4);
 
 export const FLAG_RECIPES: readonly FlagRecipe[] = [
@@ -103,10 +109,18 @@ export const FLAG_RECIPES: readonly FlagRecipe[] = [
   {
     name: 'carry',
     uses: 2,
-    about: 'x = CF, y = OF; AF is 0 (shifts, multiplications)',
+    about: 'x = CF, y = OF; AF is 0 (shifts, multiplications to double width)',
     cf: (_s, _w, _r, x) => x,
     af: zero,
     of: (_s, _w, _r, _x, y) => y,
+  },
+  {
+    name: 'imul',
+    uses: 2,
+    about: 'r = low half of x times y, signed; CF and OF: the product is more than that; AF is 0',
+    cf: overflowOfProduct,
+    af: zero,
+    of: overflowOfProduct,
   },
 ];
 

@@ -32,6 +32,9 @@ export interface PureOps<V> {
   add(a: V, b: V): V;
   sub(a: V, b: V): V;
   mul(a: V, b: V): V;
+  /** High 64 bits of the 128-bit product. */
+  mulhu(a: V, b: V): V;
+  mulhs(a: V, b: V): V;
   and(a: V, b: V): V;
   or(a: V, b: V): V;
   xor(a: V, b: V): V;
@@ -71,9 +74,6 @@ export interface Ops<V> extends PureOps<V> {
   readonly long: boolean;
 
   // More arithmetic.
-  /** High 64 bits of the 128-bit product. */
-  mulhu(a: V, b: V): V;
-  mulhs(a: V, b: V): V;
   /** 64-bit quotient and remainder; the divisor is not zero (raise #DE first) and INT64_MIN / -1 does not occur. */
   divu(a: V, b: V): V;
   remu(a: V, b: V): V;

@@ -389,10 +389,10 @@ export function buildInterpreter(
 ): InterpreterModule {
   const m = new ModuleBuilder();
   declareImports(m);
+  defineArithmetic(m);
   for (const flag of FLAGS) defineFlag(m, flag);
   for (let cc = 0; cc < 16; cc += 2) defineCondition(m, cc);
   defineExplicit(m);
-  defineArithmetic(m);
   defineGoto(m);
   defineEvents(m);
   defineBranchSlow(m, 'branch_slow', 1);

@@ -35,9 +35,11 @@ const mulAccumulator =
 const mulRegister =
   (a: number, b: number): Row['exec'] =>
   (s) => {
-    const { lo, big } = product(s, s.w, s.let(s.get(a)), s.let(s.get(b)), true);
-    s.set(0, lo);
-    s.flags('carry', s.w, { r: lo, x: big, y: big });
+    const x = s.let(s.get(a));
+    const y = s.let(s.get(b));
+    const r = s.let(s.zext(s.w, s.mul(x, y)));
+    s.set(0, r);
+    s.flags('imul', s.w, { r, x, y });
   };
 
 /** The dividend rDX:rAX (AH:AL for bytes) as two halves of width `w`. */
