@@ -144,9 +144,10 @@ export abstract class RegionFlags extends RegionMemory {
     else this.setCc(leaving, flagState);
   }
   /** Puts the flags of the locals into the state. */
-  protected storeFlags(cc = this.ccVars()): void {
+  protected storeFlags(given?: FlagVars): void {
     if (this.inState) return;
     const { f, cpu } = this;
+    const cc = given ?? this.ccVars();
     const op = f.get(cc.op);
     // Where the operands tell the result, setCc has kept only these.
     for (const { name, result } of FLAG_RECIPES) {

@@ -3,8 +3,9 @@
  * registers go back to memory. The function has the type of an interpreter's handler and stands in the place of the
  * entry's record.
  *
- * The local `budget` holds the instructions left. A block takes its length off when it begins; leaving in the middle
- * gives the rest back. Loops look at it when they go round.
+ * The local `budget` holds the instructions left. A block owes its length when it begins, and a path pays where others
+ * come to it, where it goes round a loop or leaves for a computed rip; leaving in the middle is reckoned up in the table of
+ * exits. Loops look at the budget when they go round.
  */
 import { CPU, REC } from '../../isa/layout.ts';
 import type { Ops } from '../../isa/ops.ts';
@@ -84,6 +85,8 @@ export class RegionWriter {
   /** Conditions under which an entry is left at once. */
   private guards: readonly Expr[] = [];
   private readonly budget: number;
+  /** Instructions that were begun on the path to here and have not been taken off the budget. */
+  private owed = 0;
   private readonly waysOut: WaysOut;
   private readonly returnTo: number;
   /** Variable: bits of the other pages that were found to hold. */
@@ -200,6 +203,7 @@ export class RegionWriter {
       this.within(n, merges.slice(0, -1));
     });
     this.ops.forget();
+    this.owed = 0;
     this.tree(outer);
   }
   private nodeCode(n: number): void {
@@ -249,6 +253,7 @@ export class RegionWriter {
     const label = this.labels.get(to);
     if (this.s.isMerge[to] && label !== undefined) {
       this.settleFor(target);
+      this.payBudget();
       this.f.br(label);
     } else this.inline(to);
   }
@@ -276,6 +281,9 @@ export class RegionWriter {
   /** A loop goes round, unless the budget is used up. */
   private goBack(to: number, target: number): void {
     const { f } = this;
+    const { owed } = this;
+    this.payBudget();
+    this.owed = 0;
     if (target !== RETURN_NODE) {
       const first = this.firstInsn(target);
       if (first) f.unlikely(x.compare('lt_s', f.get(this.budget), x.i32Const(0)), () => this.leaveBefore(first, 0));
@@ -287,6 +295,7 @@ export class RegionWriter {
       f.setVariable(again, x.i32Const(1));
     }
     f.br(this.loops.get(to)!);
+    this.owed = owed;
   }
   private settleFor(target: number): void {
     const isCompared = this.compared.has(this.s.index.get(target)!);
@@ -298,15 +307,17 @@ export class RegionWriter {
   }
   /** Writes a node in place, as its only way in is from here; then turns back to the current one. */
   private inline(to: number): void {
-    const saved = [this.node, this.block, this.done, this.ops.knowledge] as const;
+    const saved = [this.node, this.block, this.done, this.owed, this.ops.knowledge] as const;
     // A loop's head is come to from its end too.
     if (this.s.isLoop[to]) {
       const c = loopComparison(this.cfg, this.s, this.needFlags, to);
       if (c && this.ops.haveCompared(c)) this.compared.set(to, c);
       this.settleFor(this.s.order[to]!);
+      this.payBudget();
+      this.owed = 0;
     }
     this.tree(to);
-    [this.node, this.block, this.done, this.ops.knowledge] = saved;
+    [this.node, this.block, this.done, this.owed, this.ops.knowledge] = saved;
     // What is known is in temporaries that the other node's code has used since.
     this.ops.keepKnown();
   }
@@ -319,7 +330,8 @@ export class RegionWriter {
     ops.inNumbers = isOfNumbers(b.insns);
     if (!this.turn && !this.spans.has(b.at)) this.rehearse();
     ops.expectAccesses(this.spans.get(b.at) ?? []);
-    this.giveBack(-(this.turn?.spent ?? b.insns.length));
+    if (this.turn) this.giveBack(-this.turn.spent);
+    else this.owed += b.insns.length;
     if (this.instructions(b)) this.blockEnd(b);
   }
   /** A block's instructions. @returns whether control gets behind them */
@@ -373,6 +385,10 @@ export class RegionWriter {
       },
     );
     return { block: b.at, accesses, next };
+  }
+  /** Takes off the budget what is owed on this path, which goes on elsewhere. */
+  private payBudget(): void {
+    this.giveBack(-this.owed);
   }
   /** Adds to the instructions that are left. */
   private giveBack(count: number): void {
@@ -508,6 +524,8 @@ export class RegionWriter {
     const { f } = this;
     const within = f.let(x.sub(f.get(this.returnTo), this.ops.page()));
     const at = (site: number): Expr => x.i64Const(site);
+    this.payBudget();
+    this.owed = 0;
     const find = (sites: readonly number[]): void => {
       if (sites.length <= 3) {
         for (const site of sites) f.if(x.compare('eq', within, at(site)), () => this.goTo(site));
@@ -539,20 +557,21 @@ export class RegionWriter {
   }
   /** Lets the interpreter go on at an instruction; `unspent` instructions of the block were not carried out. */
   private leaveBefore(i: RegionInsn, unspent: number, handler = i.handler): void {
-    this.leave(this.waysOut.siteOf(i, handler, unspent + i.count));
+    this.leave(this.waysOut.siteOf(i, handler, unspent + i.count - this.owed));
   }
   private leaveToRip(rip: Expr, site = EXIT_RIP): void {
+    this.payBudget();
     this.f.setVariable(this.waysOut.rip, rip);
     this.leave(site);
   }
   /** Behind the current instruction, looking for events. */
   private leaveBehind(): void {
-    const { f, block, done } = this;
+    const { block, done } = this;
     if (this.rehearsing) return;
     const unspent = block.insns.length - done - 1;
     const { insn, at } = block.insns[done]!;
     if (this.inShadow) this.ops.endShadow();
-    if (unspent !== 0) f.setVariable(this.budget, x.add(f.get(this.budget), x.i32Const(unspent)));
+    this.giveBack(unspent);
     this.leaveToRip(this.ops.ripOf(at + insn.length), EXIT_EVENTS);
   }
   private leave(site: number): void {
