@@ -4,8 +4,9 @@
  */
 import { REC } from '../../isa/layout.ts';
 
-/** Jumps to a record before it is translated. */
-export const HOT_THRESHOLD = 5000;
+/** Jumps to a record before it is translated by a thread of its own, and where that has to be waited for. */
+const HOT_AT = 5000;
+const HOT_ALONE_AT = 12_000;
 /** What a counter is set to after its record was dealt with; tests that translate everything at once ask again at once. */
 const COUNTER_REST = 0xffff;
 const EAGER_THRESHOLD = 16;
@@ -16,18 +17,23 @@ const WARM_PART = 2;
 
 export class Heat {
   private readonly view: DataView;
-  private threshold = HOT_THRESHOLD;
+  private threshold: number;
+  private readonly usual: number;
 
-  constructor(memory: WebAssembly.Memory) {
+  /** @param isAlone no other thread makes regions */
+  constructor(memory: WebAssembly.Memory, isAlone: boolean) {
     this.view = new DataView(memory.buffer);
+    this.usual = isAlone ? HOT_ALONE_AT : HOT_AT;
+    this.threshold = this.usual;
   }
 
-  /** Jumps that make hot (1-65535), and the counter of a new record. */
+  /** Jumps that make hot, and the counter of a new record. */
   get hotAt(): number {
     return this.threshold;
   }
-  set hotAt(jumps: number) {
-    this.threshold = jumps;
+  /** @param jumps 1-65535; undefined: as usual */
+  setHotAt(jumps: number | undefined): void {
+    this.threshold = jumps ?? this.usual;
   }
   /** Everything is translated at once, as tests do it. */
   get isEager(): boolean {

@@ -9,7 +9,7 @@ import type { DecodeCache } from '../decode-cache.ts';
 import { EMPTY, FIRST_REGION, TABLE_SIZE } from '../interp/special.ts';
 import { type Cfg, pageOf, REGION_LIMITS, type RegionLimits } from './cfg.ts';
 import { countExits, LINK, unpackExit, writeModule } from './compile.ts';
-import { Heat, HOT_THRESHOLD } from './heat.ts';
+import { Heat } from './heat.ts';
 import { type JobResult, packJob, type RegionCompiler } from './job.ts';
 import { type Installed, type LiveModule, LiveModules } from './live-modules.ts';
 import { type Entry, type Plan, Planner } from './planner.ts';
@@ -125,7 +125,7 @@ export class Translator {
     this.o = options;
     this.limits = { ...LIMITS, ...options.limits };
     this.view = new DataView(options.memory.buffer);
-    this.heat = new Heat(options.memory);
+    this.heat = new Heat(options.memory, options.compiler === undefined);
     const original = (rec: number): number | undefined => this.originals.get(rec);
     const sizeOf = (rec: number): number | undefined => this.sizes.get(rec) ?? this.sizesToBe.get(rec);
     const isCold = (rec: number): boolean => !this.originals.has(rec) && this.heat.isCold(rec);
@@ -144,10 +144,10 @@ export class Translator {
     this.compiler = options.compiler;
   }
 
-  /** How often what is decoded from now on is jumped to before it is translated (1-65535). */
-  setThreshold(jumps = HOT_THRESHOLD): void {
-    this.heat.hotAt = jumps;
-    this.o.cache.heat = jumps;
+  /** How often what is decoded from now on is jumped to before it is translated (1-65535); undefined: as is usual. */
+  setThreshold(jumps?: number): void {
+    this.heat.setHotAt(jumps);
+    this.o.cache.heat = this.heat.hotAt;
   }
   /** Forgets everything about records: they are being dropped. Modules go with their functions' places in the table. */
   forget(): void {
