@@ -109,7 +109,7 @@ export const FLAG_RECIPES: readonly FlagRecipe[] = [
   {
     name: 'carry',
     uses: 2,
-    about: 'x = CF, y = OF; AF is 0 (shifts, multiplications to double width)',
+    about: 'x = CF, y = OF; AF is 0 (shifts, MUL)',
     cf: (_s, _w, _r, x) => x,
     af: zero,
     of: (_s, _w, _r, _x, y) => y,

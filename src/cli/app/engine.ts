@@ -5,7 +5,6 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { ChosenEngine } from '../../machine/engine-choice.ts';
 import type { MachineOptions as MachineEngine } from '../../machine/machine.ts';
-
 import type { MachineFactory } from './contract.ts';
 import { HostError, UsageError } from './errors.ts';
 import { adviseHugePages } from './huge-pages.ts';

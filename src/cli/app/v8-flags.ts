@@ -11,8 +11,8 @@ const major = Number(process.versions.v8.split('.')[0]);
  * - Hints say which branches are hardly ever taken, so that what happens then is kept out of the way: loops run about a
  *   tenth faster. V8 14 reads them by itself.
  * - Every function and every turn of a loop asks whether the stack has an end here, and whether V8 wants something: two
- *   instructions and a branch; loops take 0.87 of the time without. Nothing of Plinth's WebAssembly calls itself
- *   (`tests/wasm/call-depth.test.ts`), nor do unpackers, and it comes back to JavaScript, which goes on to ask, at the
+ *   instructions and a branch; loops take 0.87 to 0.97 of the time without. Nothing of Plinth's WebAssembly calls itself
+ *   (`tests/wasm/call-depth.test.ts`), nor does the unpacker of xz, and it comes back to JavaScript, which goes on to ask, at the
  *   end of every slice.
  */
 export function setFlagsOfModules(): void {

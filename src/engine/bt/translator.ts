@@ -284,6 +284,7 @@ export class Translator {
     }
     this.underway.clear();
     this.making.clear();
+    this.sizesToBe.clear();
     this.compiler = undefined;
   }
 

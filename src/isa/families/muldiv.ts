@@ -5,16 +5,11 @@ import { complement, negate, num, readAh, signOf } from './common.ts';
 
 const widthOf = <V>(s: Ops<V>, size: 'b' | 'v'): Width => (size === 'b' ? 8 : s.w);
 
-/** Product of two values of width `w`: low and high half, and whether the high half matters (CF and OF). */
-function product<V>(s: Ops<V>, w: Width, a: V, b: V, signed: boolean): { lo: V; hi: V; big: V } {
-  if (w === 64) {
-    const lo = s.let(s.mul(a, b));
-    const hi = s.let(signed ? s.mulhs(a, b) : s.mulhu(a, b));
-    return { lo, hi, big: s.let(s.eqz(s.eq(hi, signed ? s.sar(lo, s.k(63n)) : s.k(0n)))) };
-  }
+/** Product of two values of width `w`: low and high half. */
+function product<V>(s: Ops<V>, w: Width, a: V, b: V, signed: boolean): { lo: V; hi: V } {
+  if (w === 64) return { lo: s.let(s.mul(a, b)), hi: s.let(signed ? s.mulhs(a, b) : s.mulhu(a, b)) };
   const p = s.let(signed ? s.mul(s.sext(w, a), s.sext(w, b)) : s.mul(a, b));
-  const fits = s.eq(p, signed ? s.sext(w, p) : s.zext(w, p));
-  return { lo: s.let(s.zext(w, p)), hi: s.let(s.zext(w, s.shr(p, num(s, w)))), big: s.let(s.eqz(fits)) };
+  return { lo: s.let(s.zext(w, p)), hi: s.let(s.zext(w, s.shr(p, num(s, w)))) };
 }
 
 /** rAX times the operand to rDX:rAX, or AL times the operand to AX. */
@@ -22,13 +17,19 @@ const mulAccumulator =
   (size: 'b' | 'v', signed: boolean): Row['exec'] =>
   (s) => {
     const w = widthOf(s, size);
-    const { lo, hi, big } = product(s, w, s.let(s.reg(w, 0)), s.let(s.get(0)), signed);
+    const x = s.let(s.reg(w, 0));
+    const y = s.let(s.get(0));
+    const { lo, hi } = product(s, w, x, y, signed);
     if (w === 8) s.setReg(16, 0, s.or(s.shl(hi, s.k(8n)), lo));
     else {
       s.setReg(w, 0, lo);
       s.setReg(w, 2, hi);
     }
-    s.flags('carry', w, { r: lo, x: big, y: big });
+    if (signed) s.flags('imul', w, { r: lo, x, y });
+    else {
+      const big = s.let(s.eqz(s.eqz(hi)));
+      s.flags('carry', w, { r: lo, x: big, y: big });
+    }
   };
 
 /** IMUL with two or three operands: the low half of `a` times `b` to operand 0. */
