@@ -19,6 +19,7 @@ const groups = [
   'TLB_LOG',
   'TLB_LARGE',
   'TLB_WRITTEN',
+  'JUMP_PAGES',
   'ATTR',
   'P2M',
   'CODE_PAGE',

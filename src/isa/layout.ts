@@ -56,6 +56,7 @@ const FIELDS: readonly FieldSpec[] = [
   field('code_base', 'u64', 'base of cs as fetches use it: 0 in 64-bit mode'),
   field('code_mask', 'u64', 'mask of linear fetch addresses: ~0 in 64-bit mode, else 0xffffffff'),
   field('itlb_ctx', 'u32', 'context bits OR-ed into instruction TLB tags: privilege and mode'),
+  field('jump_key', 'u32', 'what an entry of JUMPS must have to be valid: jump_epoch | itlb_ctx'),
   field('tlb_ptr', 'u32', 'address of the data TLB of the current access context (absolute)'),
   field('budget', 'u32', 'signed: guest instructions left before the chain returns to its caller'),
   field('stop', 'u32', 'non-zero asks the chain to leave at the next check; STOP_* says why'),
@@ -154,6 +155,7 @@ const FIELDS: readonly FieldSpec[] = [
   field('stlb_victim', 'u32', 'counts replacements in the second-level TLB: its low bits choose the way'),
   field('itlb_logged', 'u32', 'instruction TLB entries of supervisor pages that are not global, filled since a flush'),
   field('itlb_next_id', 'u32', 'next free address-space number of the instruction TLB'),
+  field('jump_epoch', 'u32', 'counts, in steps of JUMP_EPOCH_STEP, how often all of JUMPS was forgotten'),
   field('space', 'u32', 'current address space: an index of the next four fields'),
   field('space_pcid', 'u32', 'PCID of each address space; all ones: none', TLB_SPACES),
   field('space_tag', 'u32', 'stlb_tag of each address space', TLB_SPACES),
@@ -272,15 +274,18 @@ export const ITLB = {
 } as const;
 
 /**
- * Records that were jumped to, behind the instruction TLB: 8 bytes each, found by the linear address. A code page's table
- * of entries has one for every byte, and jumping by it waits for the host's memory.
- *   +0 u32 code page   +4 u32 record of it
+ * Records that were jumped to, behind the instruction TLB: found by the linear address alone, so that a jump waits for one
+ * load. An entry holds only in the context and the epoch of its key (`jump_key`); an epoch ends when a page that may have
+ * entries is invalidated. Supervisor pages that are not global have none: they would end with every switch of the
+ * address space.
+ *   +0 u64 linear address   +8 u32 key   +12 u32 record
  */
 export const JUMPS = {
   ENTRIES: 4096,
-  ENTRY_SIZE: 8,
-  PAGE: 0,
-  RECORD: 4,
+  ENTRY_SIZE: 16,
+  LINEAR: 0,
+  KEY: 8,
+  RECORD: 12,
   OFFSET: ITLB.OFFSET + ITLB.ENTRIES * ITLB.ENTRY_SIZE,
 } as const;
 
@@ -309,9 +314,11 @@ export const ITLB_LOG_OFFSET = TLB_LOG.OFFSET + TLB.TABLES * TLB_LOG.ENTRIES * 2
 export const TLB_LARGE = { OFFSET: ITLB_LOG_OFFSET + TLB_LOG.ENTRIES * 2, BITS: 4096 } as const;
 /** Filter of frames, a bit each by number modulo BITS, to which a data TLB gives the right to write. */
 export const TLB_WRITTEN = { OFFSET: TLB_LARGE.OFFSET + TLB_LARGE.BITS / 8, BITS: 65536 } as const;
+/** Filter of pages, a bit each by number modulo BITS, that have entries in JUMPS. */
+export const JUMP_PAGES = { OFFSET: TLB_WRITTEN.OFFSET + TLB_WRITTEN.BITS / 8, BITS: 32768 } as const;
 
 /** Bytes from one vCPU's state to the next. */
-export const VCPU_STRIDE = Math.ceil((TLB_WRITTEN.OFFSET + TLB_WRITTEN.BITS / 8) / 0x10000) * 0x10000;
+export const VCPU_STRIDE = Math.ceil((JUMP_PAGES.OFFSET + JUMP_PAGES.BITS / 8) / 0x10000) * 0x10000;
 
 /** OR-ed to the frame number of an instruction TLB entry that a CR3 load keeps. */
 export const ITLB_GLOBAL = 0x80000000;
@@ -325,6 +332,8 @@ export const ITLB_CTX_NEVER = 16;
 export const ITLB_CTX_USER = 1;
 export const ITLB_CTX_MODE_SHIFT = 1;
 export const ITLB_CTX_SPACE_SHIFT = 5;
+/** One epoch of JUMPS: the bits above those of itlb_ctx. */
+export const JUMP_EPOCH_STEP = 4096;
 /** Address-space numbers of the instruction TLB are below this. */
 export const ITLB_SPACE_IDS = 128;
 

@@ -26,9 +26,6 @@ import {
   ITLB_FRAME,
   ITLB_PAGE,
   ITLB_TAG,
-  JUMPS_ENTRIES,
-  JUMPS_ENTRY_SIZE,
-  JUMPS_OFFSET,
   MODE_CODE64,
   P2M_CODE,
   REC_A,
@@ -37,7 +34,7 @@ import {
   REC_SIZE,
   SEG_CS,
 } from './gen/layout';
-import { itlb_entry, itlb_fill } from './itlb';
+import { empty_jumps, itlb_entry, itlb_fill } from './itlb';
 import { exec_translate } from './mmu';
 import { tlb_protect_frame } from './tlb';
 
@@ -203,7 +200,7 @@ export function code_reset(cpu: u32): void {
   }
   pages_next = pages_start;
   records_next = records_start;
-  memory.fill(cpu + JUMPS_OFFSET, 0, JUMPS_ENTRIES * JUMPS_ENTRY_SIZE);
+  empty_jumps(cpu);
 }
 
 /** Bytes in use by records, for statistics. */

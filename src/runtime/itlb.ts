@@ -1,10 +1,12 @@
-// The instruction TLB: filling it and dropping entries. Tags of user pages carry the number of their address space;
+// The instruction TLB and the table of known jumps behind it: filling, dropping entries. Tags of user pages carry the number of their address space;
 // those of supervisor pages do not, and the ones that are not global are logged for the next switch to drop.
 
 import {
   CPU_ITLB_CTX,
   CPU_ITLB_LOGGED,
   CPU_ITLB_NEXT_ID,
+  CPU_JUMP_EPOCH,
+  CPU_JUMP_KEY,
   ITLB_CTX_USER,
   ITLB_ENTRIES,
   ITLB_ENTRY_SIZE,
@@ -15,6 +17,12 @@ import {
   ITLB_PAGE,
   ITLB_SPACE_IDS,
   ITLB_TAG,
+  JUMP_EPOCH_STEP,
+  JUMP_PAGES_BITS,
+  JUMP_PAGES_OFFSET,
+  JUMPS_ENTRIES,
+  JUMPS_ENTRY_SIZE,
+  JUMPS_OFFSET,
   TLB_LOG_ENTRIES,
 } from './gen/layout';
 
@@ -41,6 +49,34 @@ export function itlb_fill(cpu: u32, linear: u64, frame: u32, page: u32, global: 
   store<u16>(cpu + ITLB_LOG_OFFSET + count * 2, <u16>((at - cpu - ITLB_OFFSET) / ITLB_ENTRY_SIZE));
 }
 
+/** Sets the context of fetches, itlb_ctx, and the key of known jumps with it. */
+export function set_itlb_ctx(cpu: u32, ctx: u32): void {
+  store<u32>(cpu + CPU_ITLB_CTX, ctx);
+  store<u32>(cpu + CPU_JUMP_KEY, load<u32>(cpu + CPU_JUMP_EPOCH) | ctx);
+}
+/** No key is that of an entry any more: an epoch of its own begins, the first one is 1. */
+function forget_jumps(cpu: u32): void {
+  memory.fill(cpu + JUMP_PAGES_OFFSET, 0, JUMP_PAGES_BITS / 8);
+  const epoch = load<u32>(cpu + CPU_JUMP_EPOCH) + JUMP_EPOCH_STEP;
+  if (epoch == 0) {
+    empty_jumps(cpu);
+    return;
+  }
+  store<u32>(cpu + CPU_JUMP_EPOCH, epoch);
+  set_itlb_ctx(cpu, load<u32>(cpu + CPU_ITLB_CTX));
+}
+/** Empties the table of known jumps. */
+export function empty_jumps(cpu: u32): void {
+  memory.fill(cpu + JUMPS_OFFSET, 0, JUMPS_ENTRIES * JUMPS_ENTRY_SIZE);
+  store<u32>(cpu + CPU_JUMP_EPOCH, 0);
+  forget_jumps(cpu);
+}
+/** Whether the page around `va` may have known jumps. */
+function may_have_jumps(cpu: u32, va: u64): bool {
+  const number = <u32>(va >> 12) & (JUMP_PAGES_BITS - 1);
+  return (load<u8>(cpu + JUMP_PAGES_OFFSET + (number >> 3)) & (1 << (number & 7))) != 0;
+}
+
 function drop_if_private(at: u32): void {
   if (load<u32>(at + ITLB_FRAME) & ITLB_GLOBAL) return;
   if (!(<u32>load<u64>(at + ITLB_TAG) & ITLB_CTX_USER)) store<u64>(at + ITLB_TAG, INVALID);
@@ -62,18 +98,23 @@ export function itlb_drop_supervisor(cpu: u32): void {
 /** Drops the page around `va` in all address spaces; if it may be `large`, everything. */
 export function itlb_drop_page(cpu: u32, va: u64, large: bool): void {
   if (large) {
-    memory.fill(cpu + ITLB_OFFSET, 0xff, ITLB_ENTRIES * ITLB_ENTRY_SIZE);
-    store<u32>(cpu + CPU_ITLB_LOGGED, 0);
+    clear_pages(cpu);
+    forget_jumps(cpu);
     return;
   }
   const at = itlb_entry(cpu, va);
   if (((load<u64>(at + ITLB_TAG) ^ va) & PAGE) == 0) store<u64>(at + ITLB_TAG, INVALID);
+  if (may_have_jumps(cpu, va)) forget_jumps(cpu);
 }
 
-/** Drops all entries; address spaces keep their numbers. */
-export function itlb_clear(cpu: u32): void {
+function clear_pages(cpu: u32): void {
   memory.fill(cpu + ITLB_OFFSET, 0xff, ITLB_ENTRIES * ITLB_ENTRY_SIZE);
   store<u32>(cpu + CPU_ITLB_LOGGED, 0);
+}
+/** Drops all entries; address spaces keep their numbers. */
+export function itlb_clear(cpu: u32): void {
+  clear_pages(cpu);
+  empty_jumps(cpu);
 }
 /** The same, and all address-space numbers from 1 on are free again. */
 export function itlb_empty(cpu: u32): void {

@@ -26,7 +26,7 @@ import {
   TLB_LARGE_OFFSET,
   TLB_SPACES,
 } from './gen/layout';
-import { itlb_drop_page, itlb_drop_supervisor, itlb_empty, new_itlb_id } from './itlb';
+import { itlb_drop_page, itlb_drop_supervisor, itlb_empty, new_itlb_id, set_itlb_ctx } from './itlb';
 import { cr4, current_context } from './state';
 import { may_be_large, new_tag, stlb_drop_page, stlb_empty, tags_left } from './stlb';
 import {
@@ -68,7 +68,7 @@ function refresh(cpu: u32): void {
   store<u32>(cpu + CPU_TLB_USER, user);
   store<u32>(cpu + CPU_STLB_TAG, get(cpu, CPU_SPACE_TAG, space));
   const ctx = load<u32>(cpu + CPU_ITLB_CTX);
-  if (ctx & ITLB_CTX_USER) store<u32>(cpu + CPU_ITLB_CTX, in_space(cpu, ctx));
+  if (ctx & ITLB_CTX_USER) set_itlb_ctx(cpu, in_space(cpu, ctx));
 }
 /** itlb_ctx with the number of the current address space, where it is that of a user. */
 export function in_space(cpu: u32, ctx: u32): u32 {

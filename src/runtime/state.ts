@@ -25,7 +25,6 @@ import {
   CPU_FSW,
   CPU_GPR,
   CPU_IO_WAIT,
-  CPU_ITLB_CTX,
   CPU_MODE,
   CPU_SEG_ATTR,
   CPU_SEG_BASE,
@@ -69,6 +68,7 @@ import {
   TLB_CTX_USER,
   TLB_OFFSET,
 } from './gen/layout';
+import { set_itlb_ctx } from './itlb';
 import { in_space } from './spaces';
 import { refresh_watched } from './watch';
 
@@ -242,7 +242,7 @@ export function update_context(cpu: u32): void {
   const watched = load<u32>(cpu + CPU_EFLAGS) & EFLAGS_TF || load<u32>(cpu + CPU_DR + 7 * 8) & DR7_ENABLES;
   const user = cpl(cpu) == 3 ? ITLB_CTX_USER : 0;
   const fetches = (mode << ITLB_CTX_MODE_SHIFT) | user | (watched ? ITLB_CTX_NEVER : 0);
-  store<u32>(cpu + CPU_ITLB_CTX, in_space(cpu, fetches));
+  set_itlb_ctx(cpu, in_space(cpu, fetches));
   const unavailable = cr0(cpu) & (CR0_EM | CR0_TS);
   store<u32>(cpu + CPU_FPU_TRAP, unavailable | (load<u32>(cpu + CPU_FSW) & FSW_ES));
   store<u32>(cpu + CPU_SSE_TRAP, unavailable | (cr4(cpu) & CR4_OSFXSR ? 0 : 1));

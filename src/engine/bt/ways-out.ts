@@ -21,6 +21,10 @@ export interface RegionExit {
 /** Sites that are not in the table: to a computed rip, and the same with a look at events. */
 export const EXIT_RIP = -1;
 export const EXIT_EVENTS = -2;
+/** Sites with a jump of their own are this and below. */
+const EXIT_OWN = -3;
+/** Most of those in a region. */
+const MOST_OWN = 16;
 
 export class WaysOut {
   readonly exits: RegionExit[] = [];
@@ -29,6 +33,8 @@ export class WaysOut {
   readonly rip: number;
   private readonly f: FunctionBuilder;
   private readonly ops: RegionOps;
+  /** Sites that have a jump of their own, by what they have in common. */
+  private readonly own = new Map<number, number>();
   /** By position of an instruction, the numbers of its exits. */
   private readonly numbers = new Map<number, number[]>();
 
@@ -53,6 +59,19 @@ export class WaysOut {
     const number = this.exits.push({ handler, rec, back, page: pageOf(at) }) - 1;
     known.push(number);
     return number * REGION_EXIT.SIZE;
+  }
+
+  /**
+   * A site to a computed rip with a jump of its own: the host foresees where a jump goes that always goes to the same
+   * place, and little else. `key`: the target, or for targets that differ the place of the jump as ~position.
+   */
+  ripSiteOf(key: number): number {
+    const known = this.own.get(key);
+    if (known !== undefined) return known;
+    if (this.own.size === MOST_OWN) return EXIT_RIP;
+    const site = EXIT_OWN - this.own.size;
+    this.own.set(key, site);
+    return site;
   }
 
   /** Emits the end that all ways out come to. `budget`: the variable; `hasPages`: exits may be in other pages. */
@@ -82,7 +101,10 @@ export class WaysOut {
       f.store('i64', cpu, CPU.rip!, rip);
       f.returnCall('goto_events', cpu);
     });
-    f.if(x.compare('ge_s', f.get(budget), x.i32Const(0)), () => gotoKnown(f, cpu, rip));
+    f.if(x.compare('ge_s', f.get(budget), x.i32Const(0)), () => gotoKnown(f, cpu, rip, f.get(budget), this.ops.long, (jump) => {
+        for (const own of this.own.values()) f.if(x.compare('eq', site, x.i32Const(own)), jump);
+        jump();
+      }));
     f.returnCall('goto', cpu, rip);
   }
 }

@@ -1,9 +1,9 @@
 /** The jump to a rip through the instruction TLB, as far as it needs no call: what handlers and regions have in common. */
-import { CODE_PAGE, CPU, ITLB, JUMPS, REC } from '../../isa/layout.ts';
+import { CODE_PAGE, CPU, ITLB, ITLB_CTX_USER, ITLB_GLOBAL, JUMP_PAGES, JUMPS, REC } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
 import { HANDLER, handlerOf } from './chain.ts';
-import { FIRST_REGION, SPECIAL } from './special.ts';
+import { FIRST_REGION } from './special.ts';
 
 type Expr = x.Expr;
 const load32 = (a: Expr, o: number): Expr => x.load('i32', a, o);
@@ -30,67 +30,83 @@ function jumpSlot(cpu: Expr, linear: Expr): Expr {
   const index = x.and(mixed, x.i32Const(JUMPS.ENTRIES - 1));
   return x.add(cpu, x.binary('shl', index, x.i32Const(Math.log2(JUMPS.ENTRY_SIZE))));
 }
-
-/** A jump whose page the instruction TLB knows. */
-interface Target {
-  readonly linear: Expr;
-  readonly page: Expr;
-  /** Offset in the page. */
-  readonly within: Expr;
-}
-function withPageAt(f: FunctionBuilder, cpu: Expr, rip: Expr, then: (t: Target) => void): void {
-  const linear = f.let(x.and(x.add(rip, load64(cpu, CPU.code_base!)), load64(cpu, CPU.code_mask!)));
-  const entry = f.let(itlbEntry(cpu, linear));
-  f.if(x.compare('eq', load64(entry, ITLB.OFFSET + ITLB.TAG), itlbTag(cpu, linear)), () => {
-    const within = f.let(x.and(x.wrap(linear), x.i32Const(0xfff)));
-    then({ linear, page: f.let(load32(entry, ITLB.OFFSET + ITLB.PAGE)), within });
-  });
-}
+const linearOf = (cpu: Expr, rip: Expr): Expr =>
+  x.and(x.add(rip, load64(cpu, CPU.code_base!)), load64(cpu, CPU.code_mask!));
+const inPage = (linear: Expr): Expr => x.and(x.wrap(linear), x.i32Const(0xfff));
 /** page_base is set before a record of another page is entered. */
 const setPageBase = (f: FunctionBuilder, cpu: Expr, rip: Expr, within: Expr): void =>
   f.store('i64', cpu, CPU.page_base!, x.sub(rip, x.extendU(within)));
 
 /**
- * Emits `then` for the record at `rip` and its handler if it was jumped to before, and is still the page's: dropped ones
- * have the handler `resync`.
+ * Emits `then` for the record at `rip` and its handler if that is a known jump, and the record still its page's: dropped
+ * ones have the handler `resync`. `long`: in 64-bit mode, where linear addresses are rips.
  */
-export function withRecordAt(f: FunctionBuilder, cpu: Expr, rip: Expr, then: (t: Expr, handler: Expr) => void): void {
-  withPageAt(f, cpu, rip, ({ linear, page, within }) => {
-    const slot = f.let(jumpSlot(cpu, linear));
-    f.if(x.compare('eq', load32(slot, JUMPS.OFFSET + JUMPS.PAGE), page), () => {
+export function withRecordAt(
+  f: FunctionBuilder,
+  cpu: Expr,
+  rip: Expr,
+  long: boolean,
+  then: (t: Expr, handler: Expr) => void,
+): void {
+  const linear = long ? rip : f.let(linearOf(cpu, rip));
+  const slot = f.let(jumpSlot(cpu, linear));
+  const isIt = x.compare('eq', load64(slot, JUMPS.OFFSET + JUMPS.LINEAR), linear);
+  f.if(isIt, () => {
+    const isNow = x.compare('eq', load32(slot, JUMPS.OFFSET + JUMPS.KEY), load32(cpu, CPU.jump_key!));
+    f.if(isNow, () => {
       const t = f.let(load32(slot, JUMPS.OFFSET + JUMPS.RECORD));
-      const handler = f.let(handlerOf(t));
-      const isIt = x.compare('eq', load16(t, REC.OFFSET), within);
-      f.if(x.and(isIt, x.compare('ne', handler, x.i32Const(SPECIAL.resync))), () => {
-        setPageBase(f, cpu, rip, within);
-        then(t, handler);
-      });
+      setPageBase(f, cpu, rip, inPage(linear));
+      then(t, f.let(handlerOf(t)));
     });
   });
 }
-/** Emits `then` for the record at `rip` if the code page has one; it is found by withRecordAt from then on. */
+/** Emits `then` for the record at `rip` if the code page has one; it is a known jump from then on. */
 export function withEntryAt(f: FunctionBuilder, cpu: Expr, rip: Expr, then: (t: Expr, handler: Expr) => void): void {
-  withPageAt(f, cpu, rip, ({ linear, page, within }) => {
-    const t = f.let(codePageEntry(page, within));
+  const linear = f.let(linearOf(cpu, rip));
+  const entry = f.let(itlbEntry(cpu, linear));
+  f.if(x.compare('eq', load64(entry, ITLB.OFFSET + ITLB.TAG), itlbTag(cpu, linear)), () => {
+    const within = f.let(inPage(linear));
+    const t = f.let(codePageEntry(load32(entry, ITLB.OFFSET + ITLB.PAGE), within));
     f.if(t, () => {
-      const slot = f.let(jumpSlot(cpu, linear));
-      f.store('i32', slot, JUMPS.OFFSET + JUMPS.PAGE, page);
-      f.store('i32', slot, JUMPS.OFFSET + JUMPS.RECORD, t);
+      rememberJump(f, cpu, linear, load32(entry, ITLB.OFFSET + ITLB.FRAME), t);
       setPageBase(f, cpu, rip, within);
       then(t, f.let(handlerOf(t)));
     });
   });
 }
+/** Makes record `t` a known jump if its page is global or a user's; `frame`: that field of the page's entry. */
+function rememberJump(f: FunctionBuilder, cpu: Expr, linear: Expr, frame: Expr, t: Expr): void {
+  const key = f.let(load32(cpu, CPU.jump_key!));
+  const isKept = x.or(x.and(frame, x.i32Const(ITLB_GLOBAL)), x.and(key, x.i32Const(ITLB_CTX_USER)));
+  f.if(isKept, () => {
+    const slot = f.let(jumpSlot(cpu, linear));
+    f.store('i64', slot, JUMPS.OFFSET + JUMPS.LINEAR, linear);
+    f.store('i32', slot, JUMPS.OFFSET + JUMPS.KEY, key);
+    f.store('i32', slot, JUMPS.OFFSET + JUMPS.RECORD, t);
+    const number = f.let(x.wrap(x.binary('shr_u', linear, x.i64Const(12n))));
+    const byte = x.and(x.binary('shr_u', number, x.i32Const(3)), x.i32Const(JUMP_PAGES.BITS / 8 - 1));
+    const at = f.let(x.add(cpu, byte));
+    const bit = x.binary('shl', x.i32Const(1), x.and(number, x.i32Const(7)));
+    f.store('i32_8', at, JUMP_PAGES.OFFSET, x.or(x.load('i32_8u', at, JUMP_PAGES.OFFSET), bit));
+  });
+}
 
 /**
- * Goes to `rip` if a region is known there; else falls through, to `goto`, which counts the jump. A copy in each region
+ * Goes to `rip` if a region is known there, with `budget` instructions left; else falls through, to `goto`, which counts the jump. A copy in each region
  * gives the host's branch prediction something to tell them apart by.
  */
-export function gotoKnown(f: FunctionBuilder, cpu: Expr, rip: Expr): void {
-  withRecordAt(f, cpu, rip, (t, handler) => {
+export function gotoKnown(
+  f: FunctionBuilder,
+  cpu: Expr,
+  rip: Expr,
+  budget: Expr,
+  long: boolean,
+  jumps: (jump: () => void) => void,
+): void {
+  withRecordAt(f, cpu, rip, long, (t, handler) => {
     f.if(x.compare('ge_u', handler, x.i32Const(FIRST_REGION)), () => {
-      f.store('i32', cpu, CPU.budget!, x.add(load32(cpu, CPU.budget!), x.load('i32_16u', t, REC.COUNT)));
-      f.returnCallIndirect(HANDLER, handler, cpu, t);
+      f.store('i32', cpu, CPU.budget!, x.add(budget, x.load('i32_16u', t, REC.COUNT)));
+      jumps(() => f.returnCallIndirect(HANDLER, handler, cpu, t));
     });
   });
 }

@@ -300,6 +300,7 @@ export class SoftVcpu {
     this.ended = false;
     // The context that never matches sends the fetch to the decoder, also where the instruction TLB knows the page.
     this.set32('itlb_ctx', this.u32('itlb_ctx') | ITLB_CTX_NEVER);
+    this.set32('jump_key', 0);
     this.cache.alone = true;
     this.interpreter.enter(this.cpu);
     this.cache.alone = false;
