@@ -24,6 +24,7 @@ const groups = [
   'P2M',
   'CODE_PAGE',
   'REC',
+  'REGION_PAGE',
   'EXIT',
   'EXIT_MODE',
   'EFLAGS',

@@ -314,8 +314,11 @@ export const ITLB_LOG_OFFSET = TLB_LOG.OFFSET + TLB.TABLES * TLB_LOG.ENTRIES * 2
 export const TLB_LARGE = { OFFSET: ITLB_LOG_OFFSET + TLB_LOG.ENTRIES * 2, BITS: 4096 } as const;
 /** Filter of frames, a bit each by number modulo BITS, to which a data TLB gives the right to write. */
 export const TLB_WRITTEN = { OFFSET: TLB_LARGE.OFFSET + TLB_LARGE.BITS / 8, BITS: 65536 } as const;
-/** Filter of pages, a bit each by number modulo BITS, that have entries in JUMPS. */
-export const JUMP_PAGES = { OFFSET: TLB_WRITTEN.OFFSET + TLB_WRITTEN.BITS / 8, BITS: 32768 } as const;
+/**
+ * Filter of pages that have entries in JUMPS, a bit each by number modulo BITS. Into that of a user's page goes the number
+ * of the address space, shifted: a page that faults in one is not one that another has.
+ */
+export const JUMP_PAGES = { OFFSET: TLB_WRITTEN.OFFSET + TLB_WRITTEN.BITS / 8, BITS: 32768, SPACE_SHIFT: 8 } as const;
 
 /** Bytes from one vCPU's state to the next. */
 export const VCPU_STRIDE = Math.ceil((JUMP_PAGES.OFFSET + JUMP_PAGES.BITS / 8) / 0x10000) * 0x10000;
@@ -405,6 +408,13 @@ export const REGION_EXIT = {
   /** i32 offset of the record's page from that of the region's entry. */
   PAGE: 12,
   SIZE: 16,
+} as const;
+
+/** A page of a region other than its entry's, first in the table of its exits: the same size. */
+export const REGION_PAGE = {
+  /** u64 linear address at which it was found to be what was decoded, u32 jump_key then; as in JUMPS. */
+  LINEAR: 0,
+  KEY: 8,
 } as const;
 
 /**

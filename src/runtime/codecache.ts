@@ -15,6 +15,7 @@ import {
   CPU_CODE_MASK,
   CPU_EXEC_GLOBAL,
   CPU_ITLB_CTX,
+  CPU_JUMP_KEY,
   CPU_MODE,
   CPU_N_SMC,
   CPU_P2M,
@@ -32,9 +33,11 @@ import {
   REC_HANDLER,
   REC_OFFSET,
   REC_SIZE,
+  REGION_PAGE_KEY,
+  REGION_PAGE_LINEAR,
   SEG_CS,
 } from './gen/layout';
-import { empty_jumps, itlb_entry, itlb_fill } from './itlb';
+import { empty_jumps, itlb_entry, itlb_fill, note_jumps } from './itlb';
 import { exec_translate } from './mmu';
 import { tlb_protect_frame } from './tlb';
 
@@ -113,20 +116,24 @@ export function fetch_record(cpu: u32): u32 {
 
 /**
  * Whether the page at `linear` is still executed from this code page, whose records were dropped `drops` times: asked by
- * a region before it goes into a page other than that of its entry. 0 also when a fetch there would fault.
+ * a region before it goes into a page other than that of its entry. 0 also when a fetch there would fault. What holds is
+ * noted in the REGION_PAGE at `place`, if known jumps to that page would last.
  */
-export function page_holds(cpu: u32, linear: u64, page: u32, drops: u32): u32 {
+export function page_holds(cpu: u32, linear: u64, page: u32, drops: u32, place: u32): u32 {
   if (load<u32>(page + CODE_PAGE_DROPS) != drops) return 0;
   const entry = itlb_entry(cpu, linear);
-  if (load<u64>(entry + ITLB_TAG) == (linear | load<u32>(cpu + CPU_ITLB_CTX))) {
-    return load<u32>(entry + ITLB_PAGE) == page ? 1 : 0;
+  if (load<u64>(entry + ITLB_TAG) != (linear | load<u32>(cpu + CPU_ITLB_CTX))) {
+    if (load<u32>(cpu + CPU_ITLB_CTX) & ITLB_CTX_NEVER) return 0;
+    const gpa = exec_translate(cpu, linear);
+    if (gpa >> 12 >= <u64>load<u32>(cpu + CPU_P2M_FRAMES)) return 0;
+    const frame = <u32>(gpa >> 12);
+    if (known_page(frame, load<u32>(cpu + CPU_MODE)) != page) return 0;
+    itlb_fill(cpu, linear, frame, page, load<u32>(cpu + CPU_EXEC_GLOBAL));
+  } else if (load<u32>(entry + ITLB_PAGE) != page) return 0;
+  if (note_jumps(cpu, linear, load<u32>(entry + ITLB_FRAME))) {
+    store<u64>(place + REGION_PAGE_LINEAR, linear);
+    store<u32>(place + REGION_PAGE_KEY, load<u32>(cpu + CPU_JUMP_KEY));
   }
-  if (load<u32>(cpu + CPU_ITLB_CTX) & ITLB_CTX_NEVER) return 0;
-  const gpa = exec_translate(cpu, linear);
-  if (gpa >> 12 >= <u64>load<u32>(cpu + CPU_P2M_FRAMES)) return 0;
-  const frame = <u32>(gpa >> 12);
-  if (known_page(frame, load<u32>(cpu + CPU_MODE)) != page) return 0;
-  itlb_fill(cpu, linear, frame, page, load<u32>(cpu + CPU_EXEC_GLOBAL));
   return 1;
 }
 

@@ -7,6 +7,7 @@ import {
   CPU_ITLB_NEXT_ID,
   CPU_JUMP_EPOCH,
   CPU_JUMP_KEY,
+  ITLB_CTX_SPACE_SHIFT,
   ITLB_CTX_USER,
   ITLB_ENTRIES,
   ITLB_ENTRY_SIZE,
@@ -20,6 +21,7 @@ import {
   JUMP_EPOCH_STEP,
   JUMP_PAGES_BITS,
   JUMP_PAGES_OFFSET,
+  JUMP_PAGES_SPACE_SHIFT,
   JUMPS_ENTRIES,
   JUMPS_ENTRY_SIZE,
   JUMPS_OFFSET,
@@ -71,9 +73,25 @@ export function empty_jumps(cpu: u32): void {
   store<u32>(cpu + CPU_JUMP_EPOCH, 0);
   forget_jumps(cpu);
 }
-/** Whether the page around `va` may have known jumps. */
-function may_have_jumps(cpu: u32, va: u64): bool {
-  const number = <u32>(va >> 12) & (JUMP_PAGES_BITS - 1);
+/**
+ * Notes that the page around `linear` has known jumps now. `frame`: that field of its entry. 0: it may have none, as a
+ * switch of the address space does not end the epoch.
+ */
+export function note_jumps(cpu: u32, linear: u64, frame: u32): u32 {
+  const ctx = load<u32>(cpu + CPU_ITLB_CTX);
+  if (!(frame & ITLB_GLOBAL) && !(ctx & ITLB_CTX_USER)) return 0;
+  const number = jump_page(linear, ctx >> ITLB_CTX_SPACE_SHIFT);
+  const at = cpu + JUMP_PAGES_OFFSET + (number >> 3);
+  store<u8>(at, <u8>(<u32>load<u8>(at) | (1 << (number & 7))));
+  return 1;
+}
+/** Number in JUMP_PAGES of the page around `va` in the address space with number `id`, 0 for the supervisor's. */
+function jump_page(va: u64, id: u32): u32 {
+  return (<u32>(va >> 12) ^ (id << JUMP_PAGES_SPACE_SHIFT)) & (JUMP_PAGES_BITS - 1);
+}
+/** Whether the page around `va` may have known jumps in the address space with number `id`. */
+function may_have_jumps(cpu: u32, va: u64, id: u32): bool {
+  const number = jump_page(va, id);
   return (load<u8>(cpu + JUMP_PAGES_OFFSET + (number >> 3)) & (1 << (number & 7))) != 0;
 }
 
@@ -95,8 +113,11 @@ export function itlb_drop_supervisor(cpu: u32): void {
   for (let at = start; at < start + ITLB_ENTRIES * ITLB_ENTRY_SIZE; at += ITLB_ENTRY_SIZE) drop_if_private(at);
 }
 
-/** Drops the page around `va` in all address spaces; if it may be `large`, everything. */
-export function itlb_drop_page(cpu: u32, va: u64, large: bool): void {
+/**
+ * Drops the page around `va` in the address space with number `id` and where it is the supervisor's; if it may be
+ * `large`, everything.
+ */
+export function itlb_drop_page(cpu: u32, va: u64, id: u32, large: bool): void {
   if (large) {
     clear_pages(cpu);
     forget_jumps(cpu);
@@ -104,7 +125,7 @@ export function itlb_drop_page(cpu: u32, va: u64, large: bool): void {
   }
   const at = itlb_entry(cpu, va);
   if (((load<u64>(at + ITLB_TAG) ^ va) & PAGE) == 0) store<u64>(at + ITLB_TAG, INVALID);
-  if (may_have_jumps(cpu, va)) forget_jumps(cpu);
+  if (may_have_jumps(cpu, va, id) || may_have_jumps(cpu, va, 0)) forget_jumps(cpu);
 }
 
 function clear_pages(cpu: u32): void {

@@ -169,14 +169,15 @@ export function flush_page(cpu: u32, va: u64): void {
   const space = load<u32>(cpu + CPU_SPACE);
   tlb_drop_page(cpu, tables_with(cpu, space, true), va, large);
   stlb_drop_page(cpu, va, space, load<u32>(cpu + CPU_STLB_TAG), large);
-  itlb_drop_page(cpu, va, large);
+  itlb_drop_page(cpu, va, get(cpu, CPU_SPACE_ITLB, space), large);
 }
 
 /** Drops what is known of a linear address whose use faulted (SDM vol.3 4.10.4.1). */
 export function forget_faulting(cpu: u32, va: u64): void {
   tlb_forget(cpu, va);
-  stlb_drop_page(cpu, va, load<u32>(cpu + CPU_SPACE), load<u32>(cpu + CPU_STLB_TAG), true);
-  itlb_drop_page(cpu, va, false);
+  const space = load<u32>(cpu + CPU_SPACE);
+  stlb_drop_page(cpu, va, space, load<u32>(cpu + CPU_STLB_TAG), true);
+  itlb_drop_page(cpu, va, get(cpu, CPU_SPACE_ITLB, space), false);
 }
 
 /** Drops the page around `va` of a PCID: INVPCID type 0. */
@@ -190,7 +191,7 @@ export function flush_page_of(cpu: u32, pcid: u32, va: u64): void {
   const large = may_be_large(cpu, va);
   tlb_drop_page(cpu, tables_with(cpu, space, false), va, large);
   stlb_drop_page(cpu, va, space, get(cpu, CPU_SPACE_TAG, space), large);
-  itlb_drop_page(cpu, va, large);
+  itlb_drop_page(cpu, va, get(cpu, CPU_SPACE_ITLB, space), large);
 }
 
 /** Drops what is not global of a PCID: INVPCID type 1. */

@@ -110,7 +110,7 @@ const FLAG_FUNCTION: FuncType = { params: ['i32'], results: ['i32'] };
 const RUNTIME: Readonly<Record<string, FuncType>> = {
   ram_address: { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] },
   ram_fill: { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] },
-  page_holds: { params: ['i32', 'i64', 'i32', 'i32'], results: ['i32'] },
+  page_holds: { params: ['i32', 'i64', 'i32', 'i32', 'i32'], results: ['i32'] },
 };
 const INTERPRETER = new Set(INTERPRETER_FUNCTIONS);
 

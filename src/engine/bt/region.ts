@@ -7,7 +7,7 @@
  * come to it, where it goes round a loop or leaves for a computed rip; leaving in the middle is reckoned up in the table of
  * exits. Loops look at the budget when they go round.
  */
-import { CPU, REC } from '../../isa/layout.ts';
+import { CODE_PAGE, CPU, REC, REGION_EXIT, REGION_PAGE } from '../../isa/layout.ts';
 import type { Ops } from '../../isa/ops.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
@@ -123,10 +123,10 @@ export class RegionWriter {
     this.needFlags = blocksNeedingFlags(cfg, sites, (from, to) => this.mayLeave(from, to));
     this.compared = commonComparisons(cfg, this.s, this.needFlags);
     this.budget = f.variable('i32');
-    this.waysOut = new WaysOut(f, this.ops);
+    this.pageNumbers = [...new Set([...cfg.blocks.keys()].map(pageOf))].filter((d) => d !== 0);
+    this.waysOut = new WaysOut(f, this.ops, this.pageNumbers.length);
     this.returnTo = f.variable('i64');
     this.verified = f.variable('i32');
-    this.pageNumbers = [...new Set([...cfg.blocks.keys()].map(pageOf))].filter((d) => d !== 0);
   }
 
   /** An edge on which the region may be left although its target is in it: by goesBack, or as the other page has changed. */
@@ -263,12 +263,19 @@ export class RegionWriter {
     if (target === RETURN_NODE || !this.cfg.blocks.has(target)) return;
     const d = pageOf(target);
     if (d === 0 || this.currentPage() === d) return;
-    const bit = x.i32Const(1 << this.pageNumbers.indexOf(d));
+    const number = this.pageNumbers.indexOf(d);
+    const bit = x.i32Const(1 << number);
     const { page, drops } = this.links.pages(d);
-    f.unlikely(x.eqz(x.and(f.get(this.verified), bit)), () => {
-      const base = this.ops.fetchAddress(d * 4096);
-      const holds = f.call('page_holds', f.param(0), base, x.i32Const(page), x.i32Const(drops));
-      f.unlikely(x.eqz(holds), () => this.leaveToRip(this.ops.ripOf(target)));
+    f.if(x.eqz(x.and(f.get(this.verified), bit)), () => {
+      const [cpu, base] = [f.param(0), f.let(this.ops.fetchAddress(d * 4096))];
+      const place = f.let(x.add(this.links.exitTable, x.i32Const(number * REGION_EXIT.SIZE)));
+      const isNow = x.compare('eq', x.load('i32', place, REGION_PAGE.KEY), x.load('i32', cpu, CPU.jump_key!));
+      const isThere = x.and(isNow, x.compare('eq', x.load('i64', place, REGION_PAGE.LINEAR), base));
+      const isSame = x.compare('eq', x.load('i32', x.i32Const(page), CODE_PAGE.DROPS), x.i32Const(drops));
+      f.unlikely(x.eqz(x.and(isThere, isSame)), () => {
+        const holds = f.call('page_holds', cpu, base, x.i32Const(page), x.i32Const(drops), place);
+        f.unlikely(x.eqz(holds), () => this.leaveToRip(this.ops.ripOf(target)));
+      });
       f.setVariable(this.verified, x.or(f.get(this.verified), bit));
     });
   }

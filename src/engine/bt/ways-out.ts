@@ -10,13 +10,16 @@ import { gotoKnown } from '../interp/goto.ts';
 import type { RegionOps } from './backend.ts';
 import { pageOf, type RegionInsn } from './cfg.ts';
 
-/** What becomes a REGION_EXIT; `page` is the number of the record's page. */
+/** What becomes a REGION_EXIT, or a REGION_PAGE if all is 0; `page` is the number of the record's page. */
 export interface RegionExit {
   readonly handler: number;
   readonly rec: number;
   readonly back: number;
   readonly page: number;
 }
+
+/** What a REGION_PAGE is filled with: no page was found there yet. */
+const PAGE_PLACE: RegionExit = { handler: 0, rec: 0, back: 0, page: 0 };
 
 /** Sites that are not in the table: to a computed rip, and the same with a look at events. */
 export const EXIT_RIP = -1;
@@ -38,9 +41,11 @@ export class WaysOut {
   /** By position of an instruction, the numbers of its exits. */
   private readonly numbers = new Map<number, number[]>();
 
-  constructor(f: FunctionBuilder, ops: RegionOps) {
+  /** `pages`: how many pages have a place in the table, in front of the exits. */
+  constructor(f: FunctionBuilder, ops: RegionOps, pages: number) {
     this.f = f;
     this.ops = ops;
+    for (let n = 0; n < pages; n++) this.exits.push(PAGE_PLACE);
     this.site = f.variable('i32');
     this.rip = f.variable('i64');
   }

@@ -1,5 +1,16 @@
 /** The jump to a rip through the instruction TLB, as far as it needs no call: what handlers and regions have in common. */
-import { CODE_PAGE, CPU, ITLB, ITLB_CTX_USER, ITLB_GLOBAL, JUMP_PAGES, JUMPS, REC } from '../../isa/layout.ts';
+import {
+  CODE_PAGE,
+  CPU,
+  ITLB,
+  ITLB_CTX_SPACE_SHIFT,
+  ITLB_CTX_USER,
+  ITLB_GLOBAL,
+  ITLB_SPACE_IDS,
+  JUMP_PAGES,
+  JUMPS,
+  REC,
+} from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
 import { HANDLER, handlerOf } from './chain.ts';
@@ -83,7 +94,10 @@ function rememberJump(f: FunctionBuilder, cpu: Expr, linear: Expr, frame: Expr, 
     f.store('i64', slot, JUMPS.OFFSET + JUMPS.LINEAR, linear);
     f.store('i32', slot, JUMPS.OFFSET + JUMPS.KEY, key);
     f.store('i32', slot, JUMPS.OFFSET + JUMPS.RECORD, t);
-    const number = f.let(x.wrap(x.binary('shr_u', linear, x.i64Const(12n))));
+    // The filter's bit, as runtime/itlb has it.
+    const id = x.and(x.binary('shr_u', key, x.i32Const(ITLB_CTX_SPACE_SHIFT)), x.i32Const(ITLB_SPACE_IDS - 1));
+    const page = x.wrap(x.binary('shr_u', linear, x.i64Const(12n)));
+    const number = f.let(x.binary('xor', page, x.binary('shl', id, x.i32Const(JUMP_PAGES.SPACE_SHIFT))));
     const byte = x.and(x.binary('shr_u', number, x.i32Const(3)), x.i32Const(JUMP_PAGES.BITS / 8 - 1));
     const at = f.let(x.add(cpu, byte));
     const bit = x.binary('shl', x.i32Const(1), x.and(number, x.i32Const(7)));

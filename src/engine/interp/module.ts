@@ -27,7 +27,7 @@ import {
 import { COMMON_HANDLERS } from './common.ts';
 import { defineCore, type Writer } from './core.ts';
 import { fusedPairs, writeFused } from './fused.ts';
-import { codePageEntry, itlbEntry, itlbTag, withEntryAt } from './goto.ts';
+import { codePageEntry, itlbEntry, itlbTag, withEntryAt, withRecordAt } from './goto.ts';
 import { writeHandler } from './handler.ts';
 import { PureWasm } from './pure.ts';
 import { EMPTY, FIRST_HANDLER, FIRST_REGION, SPECIAL, TABLE_SIZE } from './special.ts';
@@ -171,6 +171,10 @@ function defineGoto(m: ModuleBuilder): void {
   f.if(x.compare('lt_s', load32(cpu, CPU.budget!), x.i32Const(0)), () => {
     f.store('i64', cpu, CPU.rip!, rip);
     f.return();
+  });
+  withRecordAt(f, cpu, rip, false, (t, handler) => {
+    const isDropped = x.compare('eq', handler, x.i32Const(SPECIAL.resync));
+    f.if(x.eqz(isDropped), () => enter(f, tailCalls(f), t, handler));
   });
   withEntryAt(f, cpu, rip, (t, handler) => enter(f, tailCalls(f), t, handler));
   f.store('i64', cpu, CPU.rip!, rip);
