@@ -224,6 +224,7 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
       () => f.setVariable(at, x.add(x.wrap(va), load32(entry, TLB.ADDEND))),
       () => {
         f.setVariable(at, f.call(kind, cpu, va, this.sizeFor(bytes, seg)));
+        this.chain.ahead?.again();
         f.unlikely(x.eqz(f.get(at)), () => this.leaveWithFault());
       },
       1,
@@ -274,7 +275,10 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   /** A store into the bounce buffer is carried to where it belongs. */
   protected commit(host: Expr): void {
     const { f, cpu } = this;
-    f.unlikely(x.compare('eq', host, x.add(cpu, x.i32Const(CPU.bounce!))), () => f.run(f.call('mem_commit', cpu)));
+    f.unlikely(x.compare('eq', host, x.add(cpu, x.i32Const(CPU.bounce!))), () => {
+      f.run(f.call('mem_commit', cpu));
+      this.chain.ahead?.again();
+    });
   }
   private checkAlignment(va: Expr, width: MemWidth): void {
     if (!this.shape.row.aligned || width < 128) return;
@@ -441,12 +445,15 @@ export class HandlerOps extends VectorWasm implements Ops<Expr> {
   }
   call(name: string, ...args: Expr[]): Expr {
     const e = this.helper(name, args);
-    if (HELPER_BY_NAME.get(name)!.result !== '') return this.f.let(e);
-    this.f.run(e);
-    return x.i64Const(0n);
+    const hasResult = HELPER_BY_NAME.get(name)!.result !== '';
+    const value = hasResult ? this.f.let(e) : x.i64Const(0n);
+    if (!hasResult) this.f.run(e);
+    this.chain.ahead?.again();
+    return value;
   }
   check(name: string, ...args: Expr[]): void {
     this.f.unlikely(this.helper(name, args), () => this.leaveWithFault());
+    this.chain.ahead?.again();
   }
   transfer(name: string, ...args: Expr[]): void {
     this.check(name, ...args);

@@ -16,8 +16,18 @@ const load16 = (a: Expr, o: number): Expr => x.load('i32_16u', a, o);
 /** Type of a handler: the vCPU's state, the record. */
 export const HANDLER: FuncType = { params: ['i32', 'i32'], results: [] };
 
+/**
+ * The handler of the record behind the current one, looked up when this one began: the host waits for less when it has
+ * to find out where the next one is. What is called may drop the page, so it is looked up `again` behind a call.
+ */
+export interface Ahead {
+  readonly handler: Expr;
+  again(): void;
+}
+
 /** How the function being written hands over. */
 export interface Chain {
+  readonly ahead?: Ahead | undefined;
   /** Goes on with a record, of which `handler` is the handler if that has been looked at. */
   to(rec: Expr, handler?: Expr): void;
   /** The instruction of record `rec` is done and control goes to a rip, cut to its width. */
@@ -34,9 +44,9 @@ export const tailCalls = (f: FunctionBuilder): Chain => ({
   jump: (rec, rip) => f.returnCall('retire_goto', f.param(0), rec, rip),
 });
 
-/** To the record behind one. */
+/** To the record behind one, which is the current one if the chain looks ahead. */
 export const goOn = (f: FunctionBuilder, chain: Chain, rec: Expr): void =>
-  chain.to(f.let(x.add(rec, x.i32Const(REC.SIZE))));
+  chain.to(f.let(x.add(rec, x.i32Const(REC.SIZE))), chain.ahead?.handler);
 
 /**
  * Counts a jump to record `t` unless that is a region's; the host hears of it when the counter has run down, and whether

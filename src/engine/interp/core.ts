@@ -4,6 +4,7 @@
  * together in the host's caches. The function stands in the table at the places of all its handlers, so whoever hands
  * over to one of them gets here; what has no case here is called as ever.
  */
+import { REC } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
 import { account, type Chain, enter, HANDLER, handlerOf, ownHandlerOf } from './chain.ts';
@@ -20,16 +21,17 @@ const RECORD = 1;
 export function defineCore(m: ModuleBuilder, name: string, cases: ReadonlyMap<number, Writer>): void {
   const f = m.define(name, HANDLER);
   const [cpu, rec] = [f.param(0), f.param(RECORD)];
-  const [rip, handler] = [f.variable('i64'), f.variable('i32')];
+  const [rip, handler, next] = [f.variable('i64'), f.variable('i32'), f.variable('i32')];
+  const again = (): void => f.setVariable(next, x.load('i32_16u', rec, REC.SIZE + REC.HANDLER));
   // A region that leaves before its own entry calls the interpreter's handler: the record names the region.
   f.setVariable(handler, handlerOf(rec));
   const isRegion = x.compare('ge_u', f.get(handler), x.i32Const(FIRST_REGION));
   f.unlikely(isRegion, () => f.setVariable(handler, ownHandlerOf(rec)));
-  f.loop((again) => {
+  f.loop((top) => {
     const to = (next: x.Expr, itsHandler = handlerOf(next)): void => {
       f.setVariable(handler, itsHandler);
       f.setVariable(RECORD, next);
-      f.br(again);
+      f.br(top);
     };
     f.block((leave) => {
       const jump = (from: x.Expr, target: x.Expr): void => {
@@ -37,7 +39,8 @@ export function defineCore(m: ModuleBuilder, name: string, cases: ReadonlyMap<nu
         f.setVariable(RECORD, from);
         f.br(leave);
       };
-      writeCases(f, f.get(handler), cases, { to, jump });
+      again();
+      writeCases(f, f.get(handler), cases, { to, jump, ahead: { handler: f.get(next), again } });
     });
     f.freeTemporaries();
     f.if(x.compare('ge_s', account(f, cpu, rec, 1), x.i32Const(0)), () =>

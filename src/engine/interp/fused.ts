@@ -75,5 +75,5 @@ export function writeFused(f: FunctionBuilder, chain: Chain, comparison: Shape, 
   comparison.row.exec(first);
   const rec = f.let(x.add(f.param(1), x.i32Const(REC.SIZE)));
   branch.row.exec(new BranchOps(f, branch, recordAt(rec), chain, first.known!));
-  goOn(f, chain, rec);
+  goOn(f, { ...chain, ahead: undefined }, rec);
 }
