@@ -56,7 +56,7 @@ const FIELDS: readonly FieldSpec[] = [
   field('code_base', 'u64', 'base of cs as fetches use it: 0 in 64-bit mode'),
   field('code_mask', 'u64', 'mask of linear fetch addresses: ~0 in 64-bit mode, else 0xffffffff'),
   field('itlb_ctx', 'u32', 'context bits OR-ed into instruction TLB tags: privilege and mode'),
-  field('jump_key', 'u32', 'what an entry of JUMPS must have to be valid: jump_epoch | itlb_ctx'),
+  field('jump_key', 'u64', 'what an entry of JUMPS must have to be valid, in its low half: jump_epoch | itlb_ctx'),
   field('tlb_ptr', 'u32', 'address of the data TLB of the current access context (absolute)'),
   field('budget', 'u32', 'signed: guest instructions left before the chain returns to its caller'),
   field('stop', 'u32', 'non-zero asks the chain to leave at the next check; STOP_* says why'),
@@ -155,7 +155,7 @@ const FIELDS: readonly FieldSpec[] = [
   field('stlb_victim', 'u32', 'counts replacements in the second-level TLB: its low bits choose the way'),
   field('itlb_logged', 'u32', 'instruction TLB entries of supervisor pages that are not global, filled since a flush'),
   field('itlb_next_id', 'u32', 'next free address-space number of the instruction TLB'),
-  field('jump_epoch', 'u32', 'counts, in steps of JUMP_EPOCH_STEP, how often all of JUMPS was forgotten'),
+  field('jump_epoch', 'u64', 'counts, in steps of JUMP_EPOCH_STEP, how often all of JUMPS was forgotten'),
   field('space', 'u32', 'current address space: an index of the next four fields'),
   field('space_pcid', 'u32', 'PCID of each address space; all ones: none', TLB_SPACES),
   field('space_tag', 'u32', 'stlb_tag of each address space', TLB_SPACES),
@@ -278,7 +278,7 @@ export const ITLB = {
  * load. An entry holds only in the context and the epoch of its key (`jump_key`); an epoch ends when a page that may have
  * entries is invalidated. Supervisor pages that are not global have none: they would end with every switch of the
  * address space.
- *   +0 u64 linear address   +8 u32 key   +12 u32 record
+ *   +0 u64 linear address   +8 u32 key, its low half   +12 u32 record
  */
 export const JUMPS = {
   ENTRIES: 4096,
@@ -337,6 +337,8 @@ export const ITLB_CTX_MODE_SHIFT = 1;
 export const ITLB_CTX_SPACE_SHIFT = 5;
 /** One epoch of JUMPS: the bits above those of itlb_ctx. */
 export const JUMP_EPOCH_STEP = 4096;
+/** A key that no entry of JUMPS has: the first epoch is above it, and entries that are empty have 0. */
+export const JUMP_KEY_NONE = JUMP_EPOCH_STEP - 1;
 /** Address-space numbers of the instruction TLB are below this. */
 export const ITLB_SPACE_IDS = 128;
 
@@ -412,7 +414,7 @@ export const REGION_EXIT = {
 
 /** A page of a region other than its entry's, first in the table of its exits: the same size. */
 export const REGION_PAGE = {
-  /** u64 linear address at which it was found to be what was decoded, u32 jump_key then; as in JUMPS. */
+  /** u64 linear address at which it was found to be what was decoded, u64 jump_key then; as in JUMPS. */
   LINEAR: 0,
   KEY: 8,
 } as const;

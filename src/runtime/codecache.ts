@@ -132,7 +132,7 @@ export function page_holds(cpu: u32, linear: u64, page: u32, drops: u32, place: 
   } else if (load<u32>(entry + ITLB_PAGE) != page) return 0;
   if (note_jumps(cpu, linear, load<u32>(entry + ITLB_FRAME))) {
     store<u64>(place + REGION_PAGE_LINEAR, linear);
-    store<u32>(place + REGION_PAGE_KEY, load<u32>(cpu + CPU_JUMP_KEY));
+    store<u64>(place + REGION_PAGE_KEY, load<u64>(cpu + CPU_JUMP_KEY));
   }
   return 1;
 }

@@ -54,23 +54,23 @@ export function itlb_fill(cpu: u32, linear: u64, frame: u32, page: u32, global: 
 /** Sets the context of fetches, itlb_ctx, and the key of known jumps with it. */
 export function set_itlb_ctx(cpu: u32, ctx: u32): void {
   store<u32>(cpu + CPU_ITLB_CTX, ctx);
-  store<u32>(cpu + CPU_JUMP_KEY, load<u32>(cpu + CPU_JUMP_EPOCH) | ctx);
+  store<u64>(cpu + CPU_JUMP_KEY, load<u64>(cpu + CPU_JUMP_EPOCH) | ctx);
 }
 /** No key is that of an entry any more: an epoch of its own begins, the first one is 1. */
 function forget_jumps(cpu: u32): void {
   memory.fill(cpu + JUMP_PAGES_OFFSET, 0, JUMP_PAGES_BITS / 8);
-  const epoch = load<u32>(cpu + CPU_JUMP_EPOCH) + JUMP_EPOCH_STEP;
-  if (epoch == 0) {
-    empty_jumps(cpu);
-    return;
+  let epoch = load<u64>(cpu + CPU_JUMP_EPOCH) + JUMP_EPOCH_STEP;
+  // Entries have the low half of a key only, and those that are empty have 0.
+  if (<u32>epoch == 0) {
+    memory.fill(cpu + JUMPS_OFFSET, 0, JUMPS_ENTRIES * JUMPS_ENTRY_SIZE);
+    epoch += JUMP_EPOCH_STEP;
   }
-  store<u32>(cpu + CPU_JUMP_EPOCH, epoch);
+  store<u64>(cpu + CPU_JUMP_EPOCH, epoch);
   set_itlb_ctx(cpu, load<u32>(cpu + CPU_ITLB_CTX));
 }
 /** Empties the table of known jumps. */
 export function empty_jumps(cpu: u32): void {
   memory.fill(cpu + JUMPS_OFFSET, 0, JUMPS_ENTRIES * JUMPS_ENTRY_SIZE);
-  store<u32>(cpu + CPU_JUMP_EPOCH, 0);
   forget_jumps(cpu);
 }
 /**

@@ -1,7 +1,7 @@
 // The thread that writes and compiles regions: takes jobs, gives results (region-compiler.ts).
 
 import { getPriority, setPriority } from 'node:os';
-import { type MessagePort, workerData } from 'node:worker_threads';
+import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { carryOut, type Job } from '../../engine/bt/job.ts';
 import { makeDecoder } from '../../isa/decoder.ts';
 import { ROWS } from '../../isa/rows.ts';
@@ -18,4 +18,17 @@ if (process.platform === 'linux') setPriority(Math.min(MOST_NICE, getPriority() 
 
 const { port, features } = workerData as RegionWorkerData & { port: MessagePort };
 const decoder = makeDecoder(ROWS, new Set(features));
-port.on('message', (job: Job) => port.postMessage(carryOut(job, decoder, compileRegions)));
+
+/** Jobs that have come, the newest last: that is carried out first, as it is of what the guest does now. */
+const waiting: Job[] = [];
+const takeAll = (): void => {
+  for (let m = receiveMessageOnPort(port); m; m = receiveMessageOnPort(port)) waiting.push(m.message as Job);
+};
+port.on('message', (first: Job) => {
+  waiting.push(first);
+  takeAll();
+  for (let job = waiting.pop(); job; job = waiting.pop()) {
+    port.postMessage(carryOut(job, decoder, compileRegions));
+    takeAll();
+  }
+});

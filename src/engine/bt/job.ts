@@ -40,7 +40,7 @@ export interface JobResult {
 
 /** Someone who carries out jobs, on a thread of its own perhaps. */
 export interface RegionCompiler {
-  /** Takes a job; its result comes from `poll` when it is there. Jobs are carried out in their order. */
+  /** Takes a job; its result comes from `poll` when it is there. Jobs are carried out in any order. */
   post(job: Job): void;
   /** The next result, if there is one. */
   poll(): JobResult | undefined;

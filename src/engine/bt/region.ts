@@ -269,7 +269,7 @@ export class RegionWriter {
     f.if(x.eqz(x.and(f.get(this.verified), bit)), () => {
       const [cpu, base] = [f.param(0), f.let(this.ops.fetchAddress(d * 4096))];
       const place = f.let(x.add(this.links.exitTable, x.i32Const(number * REGION_EXIT.SIZE)));
-      const isNow = x.compare('eq', x.load('i32', place, REGION_PAGE.KEY), x.load('i32', cpu, CPU.jump_key!));
+      const isNow = x.compare('eq', x.load('i64', place, REGION_PAGE.KEY), x.load('i64', cpu, CPU.jump_key!));
       const isThere = x.and(isNow, x.compare('eq', x.load('i64', place, REGION_PAGE.LINEAR), base));
       const isSame = x.compare('eq', x.load('i32', x.i32Const(page), CODE_PAGE.DROPS), x.i32Const(drops));
       f.unlikely(x.eqz(x.and(isThere, isSame)), () => {

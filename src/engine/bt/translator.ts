@@ -25,6 +25,8 @@ const MAX_BATCH = 32;
  */
 const JOB_INSNS = 600;
 const MAX_JOBS = 3;
+/** Milliseconds between two looks at that thread, while something is hot. */
+const FLUSH_MS = 1.5;
 
 /** Sizes that tests make small, so that regions end and are dropped all the time. */
 export interface TranslatorLimits extends RegionLimits {
@@ -108,6 +110,8 @@ export class Translator {
   private readonly making = new Map<number, Entry | undefined>();
   private compiler: RegionCompiler | undefined;
   private readonly underway = new Map<number, Underway>();
+  /** When `flush` was called last. */
+  private flushedAt = 0;
   private nextJob = 0;
   /** Counts how often everything was forgotten: a plan of another generation is worth nothing. */
   private generation = 0;
@@ -161,6 +165,13 @@ export class Translator {
     this.alone.clear();
     this.crossings.clear();
     this.modules.clear();
+  }
+  /**
+   * `flush` should be called soon: there is something to do with the compiler's thread, and the last time was longer ago
+   * than a slice takes. Never so where everything is done here, as a slice's length is not to depend on the host then.
+   */
+  get isOverdue(): boolean {
+    return this.compiler !== undefined && this.hasPending && performance.now() - this.flushedAt > FLUSH_MS;
   }
   /** There is something for `flush` to do. */
   get hasPending(): boolean {
@@ -240,6 +251,7 @@ export class Translator {
   /** Translates what is waiting, or has it translated and takes what is ready; called between chains. */
   flush(): void {
     const started = performance.now();
+    this.flushedAt = started;
     if (this.compiler) this.exchange(this.compiler);
     else this.translate();
     this.counters.ms += performance.now() - started;

@@ -18,7 +18,6 @@ import { FIRST_REGION } from './special.ts';
 
 type Expr = x.Expr;
 const load32 = (a: Expr, o: number): Expr => x.load('i32', a, o);
-const load16 = (a: Expr, o: number): Expr => x.load('i32_16u', a, o);
 const load64 = (a: Expr, o: number): Expr => x.load('i64', a, o);
 
 /** Address of the entry for a linear address, less ITLB.OFFSET. */

@@ -9,7 +9,7 @@ import type { HostImports, InterpreterExports, RuntimeExports } from '../../engi
 import type { Decoder } from '../../isa/decoder.ts';
 import { HELPERS } from '../../isa/helpers.ts';
 import type { Insn } from '../../isa/insn.ts';
-import { CPU, EFLAGS, EXC, EXIT, ITLB_CTX_NEVER, REC, STOP_TSC_WRITTEN } from '../../isa/layout.ts';
+import { CPU, EFLAGS, EXC, EXIT, ITLB_CTX_NEVER, JUMP_KEY_NONE, REC, STOP_TSC_WRITTEN } from '../../isa/layout.ts';
 import type { Row } from '../../isa/row.ts';
 import type { Regs, Sregs } from '../contract.ts';
 import type { EngineImage } from './image.ts';
@@ -113,7 +113,10 @@ export class SoftVcpu {
       runtime: runtimeFunctions(exports, o.host),
       host: {
         resolve: (cpu: number) => this.cache.resolve(cpu),
-        hot: (cpu: number, rec: number, crossed: number) => this.translator?.hot(cpu, rec >>> 0, crossed !== 0),
+        hot: (cpu: number, rec: number, crossed: number) => {
+          this.translator?.hot(cpu, rec >>> 0, crossed !== 0);
+          if (this.translator?.isOverdue) this.requestExit();
+        },
       },
     });
     this.interpreter = interpreter.exports as unknown as InterpreterExports;
@@ -300,7 +303,7 @@ export class SoftVcpu {
     this.ended = false;
     // The context that never matches sends the fetch to the decoder, also where the instruction TLB knows the page.
     this.set32('itlb_ctx', this.u32('itlb_ctx') | ITLB_CTX_NEVER);
-    this.set32('jump_key', 0);
+    this.view.setBigUint64(this.cpu + CPU.jump_key!, BigInt(JUMP_KEY_NONE), true);
     this.cache.alone = true;
     this.interpreter.enter(this.cpu);
     this.cache.alone = false;
