@@ -162,6 +162,7 @@ shl D3 /4 32
 test A8 64 + je
 cmp 83 /7 32 + jne
 jmp FF /4 64 plain
+jmp FF /4 64 full
 cmovne 0F 45 /r 32
 cmp 39 /r 64 plain + je
 and 25 64
