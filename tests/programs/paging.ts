@@ -14,6 +14,7 @@ export const NX = 1n << 63n;
 const FRAME = 0xf_ffff_f000n;
 /** Accessed and dirty: what the walk sets in leaves. */
 export const AD = 0x60n;
+const ACCESSED = 0x20n;
 
 export type PagingKind = 'long' | 'pae' | 'two-level';
 /** Shifts of the levels above the leaf tables. */
@@ -129,6 +130,22 @@ export class PageTables {
     const table = other.entryAt(linear, true) & ~(PAGE - 1);
     this.put(this.directoryEntry(linear), BigInt(table) | P | RW | US | 0x20n);
     this.note(linear, table);
+  }
+  /**
+   * Guest-physical addresses of the leaf entries that have been accessed in another machine's tables, which lie where
+   * these do, and are the same but for that.
+   */
+  accessedIn(other: PageTables): number[] {
+    const size = entrySizeOf(this.kind);
+    return [...this.leaves.values()].flatMap((table) =>
+      Array.from({ length: PAGE / size }, (_, i) => table + i * size).filter((at) => {
+        const [mine, theirs] = [this.get(at), other.get(at)];
+        return mine & P && mine !== theirs && (mine | ACCESSED) === theirs;
+      }),
+    );
+  }
+  setAccessed(at: number, accessed: boolean): void {
+    this.put(at, accessed ? this.get(at) | ACCESSED : this.get(at) & ~ACCESSED);
   }
   /** The four PDPTEs of PAE paging, as a load of CR3 takes them. */
   get pdptes(): bigint[] {
