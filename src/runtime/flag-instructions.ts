@@ -33,7 +33,7 @@ import {
   set_rflags,
   set_sp,
   stack_mask,
-  update_context,
+  update_flags,
   v86_mode,
 } from './state';
 
@@ -59,8 +59,9 @@ export function pop_flags(cpu: u32, size: u32): u32 {
   if (size > 16 && level == 0) flags &= ~(EFLAGS_VIF | EFLAGS_VIP);
   const sp_mask = stack_mask(cpu);
   set_sp(cpu, sp_mask, (gpr(cpu, RSP) + (size >> 3)) & sp_mask);
+  const before = load<u32>(cpu + CPU_EFLAGS);
   set_rflags(cpu, flags);
-  update_context(cpu);
+  update_flags(cpu, before);
   return 0;
 }
 
@@ -83,9 +84,9 @@ export function set_interrupt_flag(cpu: u32): u32 {
 /** CLAC (0) and STAC (1): EFLAGS.AC, which moves the access context under CR4.SMAP. */
 export function set_access_check(cpu: u32, on: u32): u32 {
   if (cpl(cpu) != 0) return raise(cpu, EXC_UD, 0);
-  const flags = load<u32>(cpu + CPU_EFLAGS) & ~EFLAGS_AC;
-  store<u32>(cpu + CPU_EFLAGS, on ? flags | EFLAGS_AC : flags);
-  update_context(cpu);
+  const before = load<u32>(cpu + CPU_EFLAGS);
+  store<u32>(cpu + CPU_EFLAGS, on ? before | EFLAGS_AC : before & ~EFLAGS_AC);
+  update_flags(cpu, before);
   return 0;
 }
 

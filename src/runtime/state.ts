@@ -233,9 +233,7 @@ export function update_context(cpu: u32): void {
   refresh_watched(cpu);
   const mode = code_mode(cpu);
   store<u32>(cpu + CPU_MODE, mode);
-  const ctx = access_context(cpu);
-  const table = ctx == TLB_CTX_USER ? load<u32>(cpu + CPU_TLB_USER) : cpu + TLB_OFFSET + ctx * TLB_BYTES;
-  store<u32>(cpu + CPU_TLB_PTR, table);
+  update_access(cpu);
   const long = (mode & MODE_CODE64) != 0;
   store<u64>(cpu + CPU_CODE_BASE, long ? 0 : load<u64>(cpu + CPU_SEG_BASE + SEG_CS * 8));
   store<u64>(cpu + CPU_CODE_MASK, long ? ~(<u64>0) : 0xffffffff);
@@ -247,6 +245,19 @@ export function update_context(cpu: u32): void {
   store<u32>(cpu + CPU_FPU_TRAP, unavailable | (load<u32>(cpu + CPU_FSW) & FSW_ES));
   store<u32>(cpu + CPU_SSE_TRAP, unavailable | (cr4(cpu) & CR4_OSFXSR ? 0 : 1));
   store<u32>(cpu + CPU_AVX_TRAP, (cr0(cpu) & CR0_TS) | (avx_enabled(cpu) ? 0 : 1));
+}
+
+/** The part of update_context that EFLAGS.AC alone has a say in: tlb_ptr. */
+export function update_access(cpu: u32): void {
+  const ctx = access_context(cpu);
+  const table = ctx == TLB_CTX_USER ? load<u32>(cpu + CPU_TLB_USER) : cpu + TLB_OFFSET + ctx * TLB_BYTES;
+  store<u32>(cpu + CPU_TLB_PTR, table);
+}
+/** After EFLAGS, which were `before`, have changed in other bits than VM: recomputes what follows from them. */
+export function update_flags(cpu: u32, before: u32): void {
+  const changed = load<u32>(cpu + CPU_EFLAGS) ^ before;
+  if (changed & EFLAGS_TF) update_context(cpu);
+  else if (changed & EFLAGS_AC) update_access(cpu);
 }
 
 /** The access context in use, 0-3. */
