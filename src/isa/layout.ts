@@ -56,7 +56,7 @@ const FIELDS: readonly FieldSpec[] = [
   field('code_base', 'u64', 'base of cs as fetches use it: 0 in 64-bit mode'),
   field('code_mask', 'u64', 'mask of linear fetch addresses: ~0 in 64-bit mode, else 0xffffffff'),
   field('itlb_ctx', 'u32', 'context bits OR-ed into instruction TLB tags: privilege and mode'),
-  field('jump_key', 'u64', 'what an entry of JUMPS must have to be valid, in its low half: jump_epoch | itlb_ctx'),
+  field('jump_key', 'u64', 'what an entry of JUMPS must have to be valid, in its low half: its jump_epoch | itlb_ctx'),
   field('tlb_ptr', 'u32', 'address of the data TLB of the current access context (absolute)'),
   field('budget', 'u32', 'signed: guest instructions left before the chain returns to its caller'),
   field('stop', 'u32', 'non-zero asks the chain to leave at the next check; STOP_* says why'),
@@ -155,7 +155,12 @@ const FIELDS: readonly FieldSpec[] = [
   field('stlb_victim', 'u32', 'counts replacements in the second-level TLB: its low bits choose the way'),
   field('itlb_logged', 'u32', 'instruction TLB entries of supervisor pages that are not global, filled since a flush'),
   field('itlb_next_id', 'u32', 'next free address-space number of the instruction TLB'),
-  field('jump_epoch', 'u64', 'counts, in steps of JUMP_EPOCH_STEP, how often all of JUMPS was forgotten'),
+  field(
+    'jump_epoch',
+    'u64',
+    'counts, in steps of JUMP_EPOCH_STEP, how often known jumps were forgotten: supervisor, user',
+    2,
+  ),
   field('space', 'u32', 'current address space: an index of the next four fields'),
   field('space_pcid', 'u32', 'PCID of each address space; all ones: none', TLB_SPACES),
   field('space_tag', 'u32', 'stlb_tag of each address space', TLB_SPACES),
@@ -278,14 +283,15 @@ export const ITLB = {
  * load. An entry holds only in the context and the epoch of its key (`jump_key`); an epoch ends when a page that may have
  * entries is invalidated. Supervisor pages that are not global have none: they would end with every switch of the
  * address space.
- *   +0 u64 linear address   +8 u32 key, its low half   +12 u32 record
+ *   +0 u64 linear address   +8 u32 key, its low half   +12 u32 record   +16 u32 its code page
  */
 export const JUMPS = {
   ENTRIES: 4096,
-  ENTRY_SIZE: 16,
+  ENTRY_SIZE: 32,
   LINEAR: 0,
   KEY: 8,
   RECORD: 12,
+  PAGE: 16,
   OFFSET: ITLB.OFFSET + ITLB.ENTRIES * ITLB.ENTRY_SIZE,
 } as const;
 
@@ -315,13 +321,18 @@ export const TLB_LARGE = { OFFSET: ITLB_LOG_OFFSET + TLB_LOG.ENTRIES * 2, BITS: 
 /** Filter of frames, a bit each by number modulo BITS, to which a data TLB gives the right to write. */
 export const TLB_WRITTEN = { OFFSET: TLB_LARGE.OFFSET + TLB_LARGE.BITS / 8, BITS: 65536 } as const;
 /**
- * Filter of pages that have entries in JUMPS, a bit each by number modulo BITS. Into that of a user's page goes the number
- * of the address space, shifted: a page that faults in one is not one that another has.
+ * The pages that have entries in JUMPS in this epoch, the supervisor's and users' in tables of their own: hash tables of
+ * u64, linear address | number of the address space << 1 | 1, or 0. A page is in one of PROBES places that follow each other.
  */
-export const JUMP_PAGES = { OFFSET: TLB_WRITTEN.OFFSET + TLB_WRITTEN.BITS / 8, BITS: 32768, SPACE_SHIFT: 8 } as const;
+export const JUMP_PAGES = {
+  ENTRIES: 4096,
+  PROBES: 8,
+  BYTES: (4096 + 8) * 8,
+  OFFSET: Math.ceil((TLB_WRITTEN.OFFSET + TLB_WRITTEN.BITS / 8) / 64) * 64,
+} as const;
 
 /** Bytes from one vCPU's state to the next. */
-export const VCPU_STRIDE = Math.ceil((JUMP_PAGES.OFFSET + JUMP_PAGES.BITS / 8) / 0x10000) * 0x10000;
+export const VCPU_STRIDE = Math.ceil((JUMP_PAGES.OFFSET + 2 * JUMP_PAGES.BYTES) / 0x10000) * 0x10000;
 
 /** OR-ed to the frame number of an instruction TLB entry that a CR3 load keeps. */
 export const ITLB_GLOBAL = 0x80000000;

@@ -29,7 +29,7 @@ export { p2m_entry, phys_read, phys_write, prepare_store } from './frames';
 export { interrupt_return, software_interrupt } from './interrupts';
 // Ports.
 export { io_in, io_ins, io_out } from './io';
-export { itlb_clear, itlb_fill } from './itlb';
+export { itlb_clear, itlb_fill, note_jumps } from './itlb';
 // Memory.
 export {
   exec_translate,

@@ -19,9 +19,10 @@ import {
   ITLB_SPACE_IDS,
   ITLB_TAG,
   JUMP_EPOCH_STEP,
-  JUMP_PAGES_BITS,
+  JUMP_PAGES_BYTES,
+  JUMP_PAGES_ENTRIES,
   JUMP_PAGES_OFFSET,
-  JUMP_PAGES_SPACE_SHIFT,
+  JUMP_PAGES_PROBES,
   JUMPS_ENTRIES,
   JUMPS_ENTRY_SIZE,
   JUMPS_OFFSET,
@@ -51,48 +52,80 @@ export function itlb_fill(cpu: u32, linear: u64, frame: u32, page: u32, global: 
   store<u16>(cpu + ITLB_LOG_OFFSET + count * 2, <u16>((at - cpu - ITLB_OFFSET) / ITLB_ENTRY_SIZE));
 }
 
+/** Address of jump_epoch for supervisor (0) or user (1) pages. */
+function epoch_at(cpu: u32, user: u32): u32 {
+  return cpu + CPU_JUMP_EPOCH + user * 8;
+}
 /** Sets the context of fetches, itlb_ctx, and the key of known jumps with it. */
 export function set_itlb_ctx(cpu: u32, ctx: u32): void {
   store<u32>(cpu + CPU_ITLB_CTX, ctx);
-  store<u64>(cpu + CPU_JUMP_KEY, load<u64>(cpu + CPU_JUMP_EPOCH) | ctx);
+  store<u64>(cpu + CPU_JUMP_KEY, load<u64>(epoch_at(cpu, ctx & ITLB_CTX_USER)) | ctx);
 }
-/** No key is that of an entry any more: an epoch of its own begins, the first one is 1. */
-function forget_jumps(cpu: u32): void {
-  memory.fill(cpu + JUMP_PAGES_OFFSET, 0, JUMP_PAGES_BITS / 8);
-  let epoch = load<u64>(cpu + CPU_JUMP_EPOCH) + JUMP_EPOCH_STEP;
+/** No key is that of an entry of such pages any more: an epoch of its own begins, the first one is 1. */
+function forget_jumps_of(cpu: u32, user: u32): void {
+  memory.fill(cpu + JUMP_PAGES_OFFSET + user * JUMP_PAGES_BYTES, 0, JUMP_PAGES_BYTES);
+  const at = epoch_at(cpu, user);
+  let epoch = load<u64>(at) + JUMP_EPOCH_STEP;
   // Entries have the low half of a key only, and those that are empty have 0.
   if (<u32>epoch == 0) {
     memory.fill(cpu + JUMPS_OFFSET, 0, JUMPS_ENTRIES * JUMPS_ENTRY_SIZE);
     epoch += JUMP_EPOCH_STEP;
   }
-  store<u64>(cpu + CPU_JUMP_EPOCH, epoch);
+  store<u64>(at, epoch);
   set_itlb_ctx(cpu, load<u32>(cpu + CPU_ITLB_CTX));
+}
+/** Forgets all known jumps. */
+export function forget_jumps(cpu: u32): void {
+  forget_jumps_of(cpu, 0);
+  forget_jumps_of(cpu, 1);
 }
 /** Empties the table of known jumps. */
 export function empty_jumps(cpu: u32): void {
   memory.fill(cpu + JUMPS_OFFSET, 0, JUMPS_ENTRIES * JUMPS_ENTRY_SIZE);
   forget_jumps(cpu);
 }
+
+/** What JUMP_PAGES has of the page around `va` in the address space with number `id`, 0 for the supervisor's. */
+function jump_page_tag(va: u64, id: u32): u64 {
+  return (va & PAGE) | (id << 1) | 1;
+}
+/** The first of the places where it may be. */
+function jump_page_place(cpu: u32, tag: u64, user: u32): u32 {
+  const mixed = <u32>(tag >> 12) ^ <u32>(tag >> 24) ^ ((<u32>tag) << 4);
+  return cpu + JUMP_PAGES_OFFSET + user * JUMP_PAGES_BYTES + (mixed & (JUMP_PAGES_ENTRIES - 1)) * 8;
+}
 /**
- * Notes that the page around `linear` has known jumps now. `frame`: that field of its entry. 0: it may have none, as a
- * switch of the address space does not end the epoch.
+ * Notes that the page around `linear` has known jumps now; an epoch ends when there is no room. `frame`: that field of its
+ * entry. 0: it may have none, as a switch of the address space does not end the epoch.
  */
 export function note_jumps(cpu: u32, linear: u64, frame: u32): u32 {
   const ctx = load<u32>(cpu + CPU_ITLB_CTX);
-  if (!(frame & ITLB_GLOBAL) && !(ctx & ITLB_CTX_USER)) return 0;
-  const number = jump_page(linear, ctx >> ITLB_CTX_SPACE_SHIFT);
-  const at = cpu + JUMP_PAGES_OFFSET + (number >> 3);
-  store<u8>(at, <u8>(<u32>load<u8>(at) | (1 << (number & 7))));
+  const user = ctx & ITLB_CTX_USER;
+  if (!(frame & ITLB_GLOBAL) && !user) return 0;
+  const tag = jump_page_tag(linear, ctx >> ITLB_CTX_SPACE_SHIFT);
+  const start = jump_page_place(cpu, tag, user);
+  for (let at = start; at < start + JUMP_PAGES_PROBES * 8; at += 8) {
+    const known = load<u64>(at);
+    if (known == tag) return 1;
+    if (known != 0) continue;
+    store<u64>(at, tag);
+    return 1;
+  }
+  forget_jumps_of(cpu, user);
+  store<u64>(start, tag);
   return 1;
 }
-/** Number in JUMP_PAGES of the page around `va` in the address space with number `id`, 0 for the supervisor's. */
-function jump_page(va: u64, id: u32): u32 {
-  return (<u32>(va >> 12) ^ (id << JUMP_PAGES_SPACE_SHIFT)) & (JUMP_PAGES_BITS - 1);
-}
-/** Whether the page around `va` may have known jumps in the address space with number `id`. */
-function may_have_jumps(cpu: u32, va: u64, id: u32): bool {
-  const number = jump_page(va, id);
-  return (load<u8>(cpu + JUMP_PAGES_OFFSET + (number >> 3)) & (1 << (number & 7))) != 0;
+/** Forgets known jumps if the page around `va` has some in the address space with number `id`. */
+function forget_jumps_to(cpu: u32, va: u64, id: u32, user: u32): void {
+  const tag = jump_page_tag(va, id);
+  const start = jump_page_place(cpu, tag, user);
+  for (let at = start; at < start + JUMP_PAGES_PROBES * 8; at += 8) {
+    const known = load<u64>(at);
+    if (known == 0) return;
+    if (known != tag) continue;
+    forget_jumps_of(cpu, user);
+    return;
+  }
 }
 
 function drop_if_private(at: u32): void {
@@ -125,7 +158,8 @@ export function itlb_drop_page(cpu: u32, va: u64, id: u32, large: bool): void {
   }
   const at = itlb_entry(cpu, va);
   if (((load<u64>(at + ITLB_TAG) ^ va) & PAGE) == 0) store<u64>(at + ITLB_TAG, INVALID);
-  if (may_have_jumps(cpu, va, id) || may_have_jumps(cpu, va, 0)) forget_jumps(cpu);
+  forget_jumps_to(cpu, va, id, 1);
+  forget_jumps_to(cpu, va, 0, 0);
 }
 
 function clear_pages(cpu: u32): void {
@@ -137,9 +171,10 @@ export function itlb_clear(cpu: u32): void {
   clear_pages(cpu);
   empty_jumps(cpu);
 }
-/** The same, and all address-space numbers from 1 on are free again. */
-export function itlb_empty(cpu: u32): void {
-  itlb_clear(cpu);
+/** Drops all entries; all address-space numbers from 1 on are free again. Known jumps of the supervisor's pages stay. */
+export function itlb_renumber(cpu: u32): void {
+  clear_pages(cpu);
+  forget_jumps_of(cpu, 1);
   store<u32>(cpu + CPU_ITLB_NEXT_ID, 1);
 }
 /** An address-space number that no entry has, or 0 when there is none left. */

@@ -26,7 +26,7 @@ import {
   TLB_LARGE_OFFSET,
   TLB_SPACES,
 } from './gen/layout';
-import { itlb_drop_page, itlb_drop_supervisor, itlb_empty, new_itlb_id, set_itlb_ctx } from './itlb';
+import { forget_jumps, itlb_drop_page, itlb_drop_supervisor, itlb_renumber, new_itlb_id, set_itlb_ctx } from './itlb';
 import { cr4, current_context } from './state';
 import { may_be_large, new_tag, stlb_drop_page, stlb_empty, tags_left } from './stlb';
 import {
@@ -85,7 +85,7 @@ function renumber_tags(cpu: u32): void {
 }
 /** Empties the instruction TLB and numbers all spaces anew. */
 function renumber_itlb(cpu: u32): void {
-  itlb_empty(cpu);
+  itlb_renumber(cpu);
   for (let i: u32 = 0; i < TLB_SPACES; i++) set(cpu, CPU_SPACE_ITLB, i, new_itlb_id(cpu));
 }
 
@@ -95,6 +95,7 @@ export function flush_all(cpu: u32): void {
   renumber_tags(cpu);
   store<u32>(cpu + CPU_STLB_HAS, 0);
   renumber_itlb(cpu);
+  forget_jumps(cpu);
   memory.fill(cpu + TLB_LARGE_OFFSET, 0, TLB_LARGE_BITS / 8);
   store<u64>(cpu + CPU_TLB_HUGE, 0);
   for (let i: u32 = 0; i < TLB_SPACES; i++) set(cpu, CPU_SPACE_PCID, i, NONE);

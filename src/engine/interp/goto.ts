@@ -1,20 +1,9 @@
-/** The jump to a rip through the instruction TLB, as far as it needs no call: what handlers and regions have in common. */
-import {
-  CODE_PAGE,
-  CPU,
-  ITLB,
-  ITLB_CTX_SPACE_SHIFT,
-  ITLB_CTX_USER,
-  ITLB_GLOBAL,
-  ITLB_SPACE_IDS,
-  JUMP_PAGES,
-  JUMPS,
-  REC,
-} from '../../isa/layout.ts';
+/** The jump to a rip by known jumps and through the instruction TLB: what handlers and regions have in common. */
+import { CODE_PAGE, CPU, ITLB, JUMPS, REC } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
 import { HANDLER, handlerOf } from './chain.ts';
-import { FIRST_REGION } from './special.ts';
+import { FIRST_REGION, SPECIAL } from './special.ts';
 
 type Expr = x.Expr;
 const load32 = (a: Expr, o: number): Expr => x.load('i32', a, o);
@@ -75,32 +64,42 @@ export function withEntryAt(f: FunctionBuilder, cpu: Expr, rip: Expr, then: (t: 
   const linear = f.let(linearOf(cpu, rip));
   const entry = f.let(itlbEntry(cpu, linear));
   f.if(x.compare('eq', load64(entry, ITLB.OFFSET + ITLB.TAG), itlbTag(cpu, linear)), () => {
-    const within = f.let(inPage(linear));
-    const t = f.let(codePageEntry(load32(entry, ITLB.OFFSET + ITLB.PAGE), within));
-    f.if(t, () => {
-      rememberJump(f, cpu, linear, load32(entry, ITLB.OFFSET + ITLB.FRAME), t);
+    const [page, within] = [f.let(load32(entry, ITLB.OFFSET + ITLB.PAGE)), f.let(inPage(linear))];
+    const slot = f.let(jumpSlot(cpu, linear));
+    const record = f.variable('i32');
+    f.setVariable(record, load32(slot, JUMPS.OFFSET + JUMPS.RECORD));
+    const isIt = isRecordOf(slot, linear, page, f.get(record));
+    f.if(x.eqz(isIt), () => f.setVariable(record, codePageEntry(page, within)));
+    f.if(f.get(record), () => {
+      const t = f.let(f.get(record));
+      rememberJump(f, cpu, { slot, linear, frame: load32(entry, ITLB.OFFSET + ITLB.FRAME), t, page });
       setPageBase(f, cpu, rip, within);
       then(t, f.let(handlerOf(t)));
     });
   });
 }
-/** Makes record `t` a known jump if its page is global or a user's; `frame`: that field of the page's entry. */
-function rememberJump(f: FunctionBuilder, cpu: Expr, linear: Expr, frame: Expr, t: Expr): void {
-  const key = f.let(load32(cpu, CPU.jump_key!));
-  const isKept = x.or(x.and(frame, x.i32Const(ITLB_GLOBAL)), x.and(key, x.i32Const(ITLB_CTX_USER)));
-  f.if(isKept, () => {
-    const slot = f.let(jumpSlot(cpu, linear));
+/** Whether a slot has the record of the page, from another address space: programs lie where others of their file do. */
+function isRecordOf(slot: Expr, linear: Expr, page: Expr, t: Expr): Expr {
+  const isThere = x.compare('eq', load64(slot, JUMPS.OFFSET + JUMPS.LINEAR), linear);
+  const isPages = x.compare('eq', load32(slot, JUMPS.OFFSET + JUMPS.PAGE), page);
+  const isDropped = x.compare('eq', handlerOf(t), x.i32Const(SPECIAL.resync));
+  return x.and(x.and(isThere, isPages), x.eqz(isDropped));
+}
+interface KnownJump {
+  readonly slot: Expr;
+  readonly linear: Expr;
+  /** That field of the page's entry. */
+  readonly frame: Expr;
+  readonly t: Expr;
+  readonly page: Expr;
+}
+/** Makes record `t` a known jump if its page is global or a user's. */
+function rememberJump(f: FunctionBuilder, cpu: Expr, { slot, linear, frame, t, page }: KnownJump): void {
+  f.if(f.call('note_jumps', cpu, linear, frame), () => {
     f.store('i64', slot, JUMPS.OFFSET + JUMPS.LINEAR, linear);
-    f.store('i32', slot, JUMPS.OFFSET + JUMPS.KEY, key);
+    f.store('i32', slot, JUMPS.OFFSET + JUMPS.KEY, load32(cpu, CPU.jump_key!));
     f.store('i32', slot, JUMPS.OFFSET + JUMPS.RECORD, t);
-    // The filter's bit, as runtime/itlb has it.
-    const id = x.and(x.binary('shr_u', key, x.i32Const(ITLB_CTX_SPACE_SHIFT)), x.i32Const(ITLB_SPACE_IDS - 1));
-    const page = x.wrap(x.binary('shr_u', linear, x.i64Const(12n)));
-    const number = f.let(x.binary('xor', page, x.binary('shl', id, x.i32Const(JUMP_PAGES.SPACE_SHIFT))));
-    const byte = x.and(x.binary('shr_u', number, x.i32Const(3)), x.i32Const(JUMP_PAGES.BITS / 8 - 1));
-    const at = f.let(x.add(cpu, byte));
-    const bit = x.binary('shl', x.i32Const(1), x.and(number, x.i32Const(7)));
-    f.store('i32_8', at, JUMP_PAGES.OFFSET, x.or(x.load('i32_8u', at, JUMP_PAGES.OFFSET), bit));
+    f.store('i32', slot, JUMPS.OFFSET + JUMPS.PAGE, page);
   });
 }
 

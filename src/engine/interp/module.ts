@@ -51,6 +51,7 @@ const RUNTIME: Readonly<Record<string, FuncType>> = {
   deliver_exception: { params: ['i32'], results: ['i32'] },
   straddle_holds: { params: ['i32', 'i32'], results: ['i32'] },
   fetch_record: { params: ['i32'], results: ['i32'] },
+  note_jumps: { params: ['i32', 'i64', 'i32'], results: ['i32'] },
   fp_check: { params: ['i32', 'i32'], results: ['i32'] },
 };
 /** Exports: what the vCPU enters, and what translated code calls. */
