@@ -19,7 +19,7 @@ const P2M_AT = CPU_AT + VCPU_STRIDE;
 /** Guest frames. */
 export const FRAMES = 1024;
 const CODE_MAP_AT = P2M_AT + FRAMES * 4;
-const RAM_AT = 0x100000;
+const RAM_AT = 0x200000;
 const PHYS_BITS = 40n;
 const FIELD_WIDTH: ReadonlyMap<string, number> = new Map(CPU_FIELDS.map((f) => [f.name, f.stride]));
 
