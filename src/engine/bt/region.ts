@@ -242,8 +242,8 @@ export class RegionWriter {
   private goToNode(target: number): void {
     const to = this.s.index.get(target);
     if (to === undefined || this.s.isIrreducible(this.node, to)) {
-      if (target === RETURN_NODE) this.leaveToRip(this.f.get(this.returnTo), this.waysOut.ripSiteOf(~RETURN_NODE));
-      else this.leaveToRip(this.ops.ripOf(Math.floor(target)), this.waysOut.ripSiteOf(Math.floor(target)));
+      if (target === RETURN_NODE) this.leaveToRip(this.f.get(this.returnTo), this.waysOut.ripSiteOf('return'));
+      else this.leaveToRip(this.ops.ripOf(Math.floor(target)), this.waysOut.ripSiteOf(`to ${Math.floor(target)}`));
       return;
     }
     if (to <= this.node) {
@@ -524,7 +524,7 @@ export class RegionWriter {
       this.goTo(RETURN_NODE);
       return;
     }
-    this.leaveToRip(rip, this.waysOut.ripSiteOf(~this.block.at));
+    this.leaveToRip(rip, this.waysOut.ripSiteOf(`from ${this.block.at}`));
   }
   /** The popped address is compared with the region's return sites before the region gives up. */
   private returnCode(): void {
@@ -547,7 +547,7 @@ export class RegionWriter {
       );
     };
     f.if(x.compare('ge_s', f.get(this.budget), x.i32Const(0)), () => find([...this.nodes.sites].sort((a, b) => a - b)));
-    this.leaveToRip(f.get(this.returnTo), this.waysOut.ripSiteOf(~RETURN_NODE));
+    this.leaveToRip(f.get(this.returnTo), this.waysOut.ripSiteOf('return'));
   }
 
   // --- leaving ---------------------------------------------------------------------------------------------

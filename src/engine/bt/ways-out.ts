@@ -37,7 +37,7 @@ export class WaysOut {
   private readonly f: FunctionBuilder;
   private readonly ops: RegionOps;
   /** Sites that have a jump of their own, by what they have in common. */
-  private readonly own = new Map<number, number>();
+  private readonly own = new Map<string, number>();
   /** By position of an instruction, the numbers of its exits. */
   private readonly numbers = new Map<number, number[]>();
 
@@ -68,9 +68,9 @@ export class WaysOut {
 
   /**
    * A site to a computed rip with a jump of its own: the host foresees where a jump goes that always goes to the same
-   * place, and little else. `key`: the target, or for targets that differ the place of the jump as ~position.
+   * place, and little else. `key`: the target, or for targets that differ the place of the jump.
    */
-  ripSiteOf(key: number): number {
+  ripSiteOf(key: string): number {
     const known = this.own.get(key);
     if (known !== undefined) return known;
     if (this.own.size === MOST_OWN) return EXIT_RIP;
