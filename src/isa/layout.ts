@@ -322,12 +322,15 @@ export const TLB_LARGE = { OFFSET: ITLB_LOG_OFFSET + TLB_LOG.ENTRIES * 2, BITS: 
 export const TLB_WRITTEN = { OFFSET: TLB_LARGE.OFFSET + TLB_LARGE.BITS / 8, BITS: 65536 } as const;
 /**
  * The pages that have entries in JUMPS in this epoch, the supervisor's and users' in tables of their own: hash tables of
- * u64, linear address | number of the address space << 1 | 1, or 0. A page is in one of PROBES places that follow each other.
+ * u64, linear address | number of the address space << 1 | 1, or 0. Global pages have no such number. A page is in one of
+ * PROBES places that follow each other.
  */
+const [JUMP_PAGES_ENTRIES, JUMP_PAGES_PROBES] = [4096, 8];
 export const JUMP_PAGES = {
-  ENTRIES: 4096,
-  PROBES: 8,
-  BYTES: (4096 + 8) * 8,
+  ENTRIES: JUMP_PAGES_ENTRIES,
+  PROBES: JUMP_PAGES_PROBES,
+  /** Of one of the two tables. */
+  BYTES: (JUMP_PAGES_ENTRIES + JUMP_PAGES_PROBES) * 8,
   OFFSET: Math.ceil((TLB_WRITTEN.OFFSET + TLB_WRITTEN.BITS / 8) / 64) * 64,
 } as const;
 

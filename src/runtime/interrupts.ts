@@ -55,13 +55,12 @@ import {
 } from './state';
 import { SWITCH_IRET, switch_task, task_link } from './tasks';
 import { check_target, fetch_return_code, finish_transfer, load_code } from './transfer';
+import { DR7_ENABLES } from './watch';
 
 /** CF PF AF ZF SF TF DF OF NT: what any IRET or POPF may change. */
 export const FLAGS_ANY: u32 = 0x4dd5;
 /** Above bit 15, what any 32- or 64-bit IRET may change. RF: see `set_returned`. */
 const FLAGS_WIDE: u32 = EFLAGS_RF | EFLAGS_AC | EFLAGS_ID;
-/** Enable bits of the four breakpoints in DR7. */
-const DR7_ENABLES: u32 = 0xff;
 /** What only privilege level 0 may change. */
 const FLAGS_RING0: u32 = EFLAGS_IOPL;
 const FLAGS_RING0_WIDE: u32 = EFLAGS_VIF | EFLAGS_VIP;

@@ -1,5 +1,6 @@
-// The instruction TLB and the table of known jumps behind it: filling, dropping entries. Tags of user pages carry the number of their address space;
-// those of supervisor pages do not, and the ones that are not global are logged for the next switch to drop.
+// The instruction TLB and the known jumps behind it: filling, dropping entries. Tags of user pages carry the number of
+// their address space; those of supervisor pages do not, and the ones that are not global are logged for the next switch
+// to drop.
 
 import {
   CPU_ITLB_CTX,
@@ -79,13 +80,16 @@ export function forget_jumps(cpu: u32): void {
   forget_jumps_of(cpu, 0);
   forget_jumps_of(cpu, 1);
 }
-/** Empties the table of known jumps. */
+/** Empties the table of known jumps: its records are gone. */
 export function empty_jumps(cpu: u32): void {
   memory.fill(cpu + JUMPS_OFFSET, 0, JUMPS_ENTRIES * JUMPS_ENTRY_SIZE);
   forget_jumps(cpu);
 }
 
-/** What JUMP_PAGES has of the page around `va` in the address space with number `id`, 0 for the supervisor's. */
+/**
+ * What JUMP_PAGES has of the page around `va` in the address space with number `id`, 0 for global pages: they are
+ * invalidated from all address spaces.
+ */
 function jump_page_tag(va: u64, id: u32): u64 {
   return (va & PAGE) | (id << 1) | 1;
 }
@@ -102,7 +106,7 @@ export function note_jumps(cpu: u32, linear: u64, frame: u32): u32 {
   const ctx = load<u32>(cpu + CPU_ITLB_CTX);
   const user = ctx & ITLB_CTX_USER;
   if (!(frame & ITLB_GLOBAL) && !user) return 0;
-  const tag = jump_page_tag(linear, ctx >> ITLB_CTX_SPACE_SHIFT);
+  const tag = jump_page_tag(linear, frame & ITLB_GLOBAL ? 0 : ctx >> ITLB_CTX_SPACE_SHIFT);
   const start = jump_page_place(cpu, tag, user);
   for (let at = start; at < start + JUMP_PAGES_PROBES * 8; at += 8) {
     const known = load<u64>(at);
@@ -115,7 +119,7 @@ export function note_jumps(cpu: u32, linear: u64, frame: u32): u32 {
   store<u64>(start, tag);
   return 1;
 }
-/** Forgets known jumps if the page around `va` has some in the address space with number `id`. */
+/** Forgets known jumps if the page around `va` has some in the address space with number `id`; 0: as a global one. */
 function forget_jumps_to(cpu: u32, va: u64, id: u32, user: u32): void {
   const tag = jump_page_tag(va, id);
   const start = jump_page_place(cpu, tag, user);
@@ -147,8 +151,8 @@ export function itlb_drop_supervisor(cpu: u32): void {
 }
 
 /**
- * Drops the page around `va` in the address space with number `id` and where it is the supervisor's; if it may be
- * `large`, everything.
+ * Drops the page around `va` in the address space with number `id` and where it is global; if it may be `large`,
+ * everything.
  */
 export function itlb_drop_page(cpu: u32, va: u64, id: u32, large: bool): void {
   if (large) {
@@ -159,6 +163,7 @@ export function itlb_drop_page(cpu: u32, va: u64, id: u32, large: bool): void {
   const at = itlb_entry(cpu, va);
   if (((load<u64>(at + ITLB_TAG) ^ va) & PAGE) == 0) store<u64>(at + ITLB_TAG, INVALID);
   forget_jumps_to(cpu, va, id, 1);
+  forget_jumps_to(cpu, va, 0, 1);
   forget_jumps_to(cpu, va, 0, 0);
 }
 
@@ -169,7 +174,7 @@ function clear_pages(cpu: u32): void {
 /** Drops all entries; address spaces keep their numbers. */
 export function itlb_clear(cpu: u32): void {
   clear_pages(cpu);
-  empty_jumps(cpu);
+  forget_jumps(cpu);
 }
 /** Drops all entries; all address-space numbers from 1 on are free again. Known jumps of the supervisor's pages stay. */
 export function itlb_renumber(cpu: u32): void {

@@ -70,7 +70,7 @@ import {
 } from './gen/layout';
 import { set_itlb_ctx } from './itlb';
 import { in_space } from './spaces';
-import { refresh_watched } from './watch';
+import { DR7_ENABLES, refresh_watched } from './watch';
 
 /** Register numbers. */
 export const RAX: u32 = 0;
@@ -82,8 +82,6 @@ export const RBP: u32 = 5;
 
 /** Error summary bit of the x87 status word: an unmasked exception is pending. */
 const FSW_ES: u32 = 0x80;
-/** Local and global enable bits of the four breakpoints in dr7. */
-const DR7_ENABLES: u32 = 0xff;
 
 /** Records an exception and returns 1, the status "fault recorded". */
 export function raise(cpu: u32, vector: u32, error: u32): u32 {
@@ -248,7 +246,7 @@ export function update_context(cpu: u32): void {
 }
 
 /** The part of update_context that EFLAGS.AC alone has a say in: tlb_ptr. */
-export function update_access(cpu: u32): void {
+function update_access(cpu: u32): void {
   const ctx = access_context(cpu);
   const table = ctx == TLB_CTX_USER ? load<u32>(cpu + CPU_TLB_USER) : cpu + TLB_OFFSET + ctx * TLB_BYTES;
   store<u32>(cpu + CPU_TLB_PTR, table);

@@ -8,8 +8,8 @@ import { CPU_DR, CPU_EXC_DR6, CPU_WATCHED, CR4_DE } from './gen/layout';
 import { cr4 } from './state';
 
 const BREAKPOINTS: u32 = 4;
-/** The enable bits of all of them. */
-const ENABLES: u32 = 0xff;
+/** Local and global enable bits of the four breakpoints in dr7. */
+export const DR7_ENABLES: u32 = 0xff;
 const KIND_STORE: u32 = 1;
 const KIND_IO: u32 = 2;
 const KIND_ACCESS: u32 = 3;
@@ -41,7 +41,7 @@ function is_data(control: u32, i: u32): bool {
 export function refresh_watched(cpu: u32): void {
   const control = dr7(cpu);
   let watched: u32 = 0;
-  if (control & ENABLES) for (let i: u32 = 0; i < BREAKPOINTS; i++) if (is_data(control, i)) watched = 1;
+  if (control & DR7_ENABLES) for (let i: u32 = 0; i < BREAKPOINTS; i++) if (is_data(control, i)) watched = 1;
   store<u32>(cpu + CPU_WATCHED, watched);
 }
 

@@ -45,6 +45,15 @@ describe('time that follows the host', () => {
     expect(time.plan(200_000).budget).toBeLessThan(110_000);
     expect(time.plan(-5).budget).toBeGreaterThan(0);
   });
+  it('makes slices shorter at once behind a guest that was faster, and longer bit by bit', () => {
+    const time = new HostTime();
+    for (let i = 0; i < 100; i++) time.ran(2_000_000, 1e6);
+    for (let i = 0; i < 4; i++) time.ran(100_000, 1e6);
+    const short = time.plan(undefined).budget;
+    expect(short).toBeLessThan(250_000);
+    time.ran(2_000_000, 1e6);
+    expect(time.plan(undefined).budget).toBeLessThan(short + 250_000);
+  });
   it('does not wait for a timer that is due', async () => {
     const before = performance.now();
     expect(await new HostTime().halted(0, new Wait())).toBe(false);

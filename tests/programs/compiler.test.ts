@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { openRegionCompiler } from '../../src/cli/app/region-compiler.ts';
-import type { RegionCompiler } from '../../src/engine/bt/job.ts';
+import { packJob, type RegionCompiler } from '../../src/engine/bt/job.ts';
 import { ROWS } from '../../src/isa/rows.ts';
 import { CODE, CODE_PAGE } from '../differential/case.ts';
 import { Guest, PTE } from '../differential/guest.ts';
@@ -153,6 +153,20 @@ describe('the thread that makes regions', () => {
     loop.guest.vcpu.translator!.close();
     await sleep(50);
     expect(said).toEqual([]);
+  });
+
+  it('does the newest job first', async () => {
+    const compiler = openRegionCompiler(FEATURES, () => {});
+    // All of them are there before the thread has begun.
+    for (const id of [0, 1, 2]) compiler.post(packJob(id, [], () => {}, false));
+    const done: number[] = [];
+    while (done.length < 3) {
+      const result = compiler.poll();
+      if (result) done.push(result.id);
+      else await sleep(1);
+    }
+    expect(done).toEqual([2, 1, 0]);
+    compiler.close();
   });
 
   it.for([

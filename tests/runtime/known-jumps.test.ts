@@ -26,6 +26,17 @@ describe('known jumps', () => {
     expect(longMachine(3).call('note_jumps', 0x5000n, 0)).toBe(1);
   });
 
+  it('of global pages end from every address space', () => {
+    for (const cpl of [0, 3] as const) {
+      const m = longMachine(cpl);
+      m.call('note_jumps', 0x5000n, ITLB_GLOBAL);
+      m.call('flush_non_global');
+      const before = key(m);
+      m.call('flush_page', 0x5000n);
+      expect(key(m)).toBeGreaterThan(before);
+    }
+  });
+
   it('of users end with their address space, those of the supervisor do not', () => {
     const [user, supervisor] = [longMachine(3), longMachine(0)];
     for (const m of [user, supervisor]) {

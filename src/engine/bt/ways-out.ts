@@ -106,11 +106,13 @@ export class WaysOut {
       f.store('i64', cpu, CPU.rip!, rip);
       f.returnCall('goto_events', cpu);
     });
-    f.if(x.compare('ge_s', f.get(budget), x.i32Const(0)), () =>
-      gotoKnown(f, cpu, rip, f.get(budget), this.ops.long, (jump) => {
-        for (const own of this.own.values()) f.if(x.compare('eq', site, x.i32Const(own)), jump);
-        jump();
-      }),
+    const places = (jump: () => void): void => {
+      for (const own of this.own.values()) f.if(x.compare('eq', site, x.i32Const(own)), jump);
+      jump();
+    };
+    const left = f.get(budget);
+    f.if(x.compare('ge_s', left, x.i32Const(0)), () =>
+      gotoKnown(f, cpu, { rip, budget: left, long: this.ops.long, places }),
     );
     f.returnCall('goto', cpu, rip);
   }

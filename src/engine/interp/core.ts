@@ -7,9 +7,9 @@
 import { REC } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
-import { account, type Chain, enter, HANDLER, handlerOf, ownHandlerOf } from './chain.ts';
-import { withRecordAt } from './goto.ts';
-import { FIRST_REGION, SPECIAL } from './special.ts';
+import { account, type Chain, HANDLER, handlerOf, ownHandlerOf } from './chain.ts';
+import { enterKnown } from './goto.ts';
+import { FIRST_REGION } from './special.ts';
 
 /** Writes the code of a handler. */
 export type Writer = (f: FunctionBuilder, chain: Chain) => void;
@@ -44,10 +44,7 @@ export function defineCore(m: ModuleBuilder, name: string, cases: ReadonlyMap<nu
     });
     f.freeTemporaries();
     f.if(x.compare('ge_s', account(f, cpu, rec, 1), x.i32Const(0)), () =>
-      withRecordAt(f, cpu, f.get(rip), false, (t, itsHandler) => {
-        const isDropped = x.compare('eq', itsHandler, x.i32Const(SPECIAL.resync));
-        f.if(x.eqz(isDropped), () => enter(f, { to, jump: () => {} }, t, itsHandler));
-      }),
+      enterKnown(f, { to, jump: () => {} }, cpu, f.get(rip)),
     );
     f.returnCall('goto', cpu, f.get(rip));
   });

@@ -2,7 +2,7 @@
 import { CODE_PAGE, CPU, ITLB, JUMPS, REC } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
-import { HANDLER, handlerOf } from './chain.ts';
+import { type Chain, enter, HANDLER, handlerOf } from './chain.ts';
 import { FIRST_REGION, SPECIAL } from './special.ts';
 
 type Expr = x.Expr;
@@ -40,7 +40,7 @@ const setPageBase = (f: FunctionBuilder, cpu: Expr, rip: Expr, within: Expr): vo
  * Emits `then` for the record at `rip` and its handler if that is a known jump, and the record still its page's: dropped
  * ones have the handler `resync`. `long`: in 64-bit mode, where linear addresses are rips.
  */
-export function withRecordAt(
+function withRecordAt(
   f: FunctionBuilder,
   cpu: Expr,
   rip: Expr,
@@ -103,22 +103,28 @@ function rememberJump(f: FunctionBuilder, cpu: Expr, { slot, linear, frame, t, p
   });
 }
 
-/**
- * Goes to `rip` if a region is known there, with `budget` instructions left; else falls through, to `goto`, which counts the jump. A copy in each region
- * gives the host's branch prediction something to tell them apart by.
- */
-export function gotoKnown(
-  f: FunctionBuilder,
-  cpu: Expr,
-  rip: Expr,
-  budget: Expr,
-  long: boolean,
-  jumps: (jump: () => void) => void,
-): void {
+/** Enters the trace at `rip` if that is a known jump; else falls through. */
+export function enterKnown(f: FunctionBuilder, chain: Chain, cpu: Expr, rip: Expr): void {
+  withRecordAt(f, cpu, rip, false, (t, handler) => {
+    f.if(x.compare('ne', handler, x.i32Const(SPECIAL.resync)), () => enter(f, chain, t, handler));
+  });
+}
+
+/** A jump out of a region. */
+export interface RegionJump {
+  readonly rip: Expr;
+  /** Instructions that are left. */
+  readonly budget: Expr;
+  readonly long: boolean;
+  /** Emits the jump in as many places as the host's branch prediction is to tell apart. */
+  places(jump: () => void): void;
+}
+/** Goes to a rip if a region is known there; else falls through, to `goto`, which counts the jump. */
+export function gotoKnown(f: FunctionBuilder, cpu: Expr, { rip, budget, long, places }: RegionJump): void {
   withRecordAt(f, cpu, rip, long, (t, handler) => {
     f.if(x.compare('ge_u', handler, x.i32Const(FIRST_REGION)), () => {
       f.store('i32', cpu, CPU.budget!, x.add(budget, x.load('i32_16u', t, REC.COUNT)));
-      jumps(() => f.returnCallIndirect(HANDLER, handler, cpu, t));
+      places(() => f.returnCallIndirect(HANDLER, handler, cpu, t));
     });
   });
 }

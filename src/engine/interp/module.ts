@@ -27,7 +27,7 @@ import {
 import { COMMON_HANDLERS } from './common.ts';
 import { defineCore, type Writer } from './core.ts';
 import { fusedPairs, writeFused } from './fused.ts';
-import { codePageEntry, itlbEntry, itlbTag, withEntryAt, withRecordAt } from './goto.ts';
+import { codePageEntry, enterKnown, itlbEntry, itlbTag, withEntryAt } from './goto.ts';
 import { writeHandler } from './handler.ts';
 import { PureWasm } from './pure.ts';
 import { EMPTY, FIRST_HANDLER, FIRST_REGION, SPECIAL, TABLE_SIZE } from './special.ts';
@@ -165,7 +165,7 @@ function storeRip(f: FunctionBuilder, cpu: Expr, rec: Expr, after: boolean): voi
   const rip = x.add(load64(cpu, CPU.page_base!), x.extendU(x.add(load16(rec, REC.OFFSET), length)));
   f.store('i64', cpu, CPU.rip!, x.and(rip, load64(cpu, CPU.code_mask!)));
 }
-/** `goto(cpu, rip)`: through the instruction TLB to the record at rip, or to the host to make one. */
+/** `goto(cpu, rip)`: by known jumps or through the instruction TLB to the record at rip, or to the host to make one. */
 function defineGoto(m: ModuleBuilder): void {
   const f = m.define('goto', { params: ['i32', 'i64'], results: [] });
   const [cpu, rip] = [f.param(0), f.param(1)];
@@ -173,10 +173,7 @@ function defineGoto(m: ModuleBuilder): void {
     f.store('i64', cpu, CPU.rip!, rip);
     f.return();
   });
-  withRecordAt(f, cpu, rip, false, (t, handler) => {
-    const isDropped = x.compare('eq', handler, x.i32Const(SPECIAL.resync));
-    f.if(x.eqz(isDropped), () => enter(f, tailCalls(f), t, handler));
-  });
+  enterKnown(f, tailCalls(f), cpu, rip);
   withEntryAt(f, cpu, rip, (t, handler) => enter(f, tailCalls(f), t, handler));
   f.store('i64', cpu, CPU.rip!, rip);
   const made = f.variable('i32');
