@@ -12,6 +12,7 @@ import { batchOf, type Case, CODE, CODE_PAGE, type Result } from '../differentia
 import type { BatchEngine, Engine } from '../differential/engine.ts';
 import { isThere, notForHost } from '../differential/generate.ts';
 import { buildHarness, hostEngine, hostFeatures } from '../differential/host.ts';
+import { intelDiffers } from '../differential/intel.ts';
 import { SoftEngine } from '../differential/interpreter.ts';
 import { referenceEngine } from '../differential/reference.ts';
 import { describeResult, type FileCase, fileHead, parseFile } from './format.ts';
@@ -72,7 +73,14 @@ function outcomes(f: FileCase): { asm: string; by: Map<string, string> } {
   const c: Case = { insn, code: f.code, ...f.values };
   const rip = f.mode.code === 16 ? CODE - CODE_PAGE : CODE;
   const by = new Map<string, string>();
-  const results = { reference: byReference(c), 'host CPU': byHost(c), [soft.name]: soft.runAll(batchOf([c])).at(0) };
+  const results: Record<string, Result | undefined> = {
+    reference: byReference(c),
+    'host CPU': byHost(c),
+    [soft.name]: soft.runAll(batchOf([c])).at(0),
+  };
+  const stated = results.reference ?? results[soft.name];
+  const host = results['host CPU'];
+  if (stated && host && intelDiffers(c, stated, host)) delete results['host CPU'];
   for (const [name, result] of Object.entries(results)) if (result) by.set(name, describeResult(c, result));
   const rest = insn.length < f.code.length ? ` (${f.code.length - insn.length} bytes follow)` : '';
   return { asm: disassemble(insn, rip) + rest, by };

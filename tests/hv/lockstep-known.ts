@@ -24,6 +24,12 @@ const rex = (f: Found): number => {
   return f.code === 64 && last >= 0x40 && last < 0x50 ? last & 15 : 0;
 };
 
+/** Whether a shift is by more than 16, or by CL, which may be. */
+const shiftedFar = (f: Found): boolean => {
+  const count = /(?:0x)([0-9a-f]+)$/.exec(f.text)?.[1];
+  return count === undefined || (Number.parseInt(count, 16) & 31) > 16;
+};
+
 /** Vector whose handler a side has reached, or undefined. */
 function vectorOf(f: Found, side: 'a' | 'b'): number | undefined {
   const text = f.differences.find((d) => d.what === 'rip')?.[side];
@@ -218,6 +224,10 @@ export const KNOWN: readonly Known[] = [
       /^0x[0-9a-f]{1,4}$/.test(shown(f, 'rsp', 'b')) &&
       only(f, 'rsp', 'memory') &&
       ((Number(shown(f, 'rsp', 'a')) ^ Number(shown(f, 'rsp', 'b'))) & 0xffff) === 0,
+  },
+  {
+    why: 'SHLD and SHRD of 16 bits by more than 16 are undefined (SDM vol.2 SHLD)',
+    is: (f) => /^sh[lr]d$/.test(f.name) && (f.code === 16) !== prefixes(f).includes(0x66) && shiftedFar(f),
   },
   {
     why: 'KVM goes over some instructions (hint NOPs, fences) without the trap of a single step',

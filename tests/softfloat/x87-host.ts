@@ -3,6 +3,7 @@
 import { expect } from 'vitest';
 import type { Exports } from './build.ts';
 import { extended, Random } from './operands.ts';
+import { atUnderflow, ordinalOf, UNDERFLOW } from './ordinal.ts';
 import type { Case, Op } from './x87-ops.ts';
 
 // Record in and out: 108-byte image, 4 unused, 16-byte memory operand, u32 op, u32 eflags.
@@ -133,30 +134,60 @@ function describeRecord(record: Buffer): string[] {
 /** A register as an integer whose steps are units in the last place. */
 const ordinal = (item: string): bigint => {
   const [se = '', sig = ''] = item.slice(item.indexOf('=') + 1).split(':');
-  const exponent = BigInt(`0x${se}`);
-  const magnitude = ((exponent & 0x7fffn) << 63n) + (BigInt(`0x${sig}`) & 0x7fffffffffffffffn);
-  return exponent >> 15n ? -magnitude : magnitude;
+  return ordinalOf(Number.parseInt(se, 16), BigInt(`0x${sig}`));
 };
+/** Value of another item. */
+const numberOf = (item: string): number => Number.parseInt(item.slice(item.indexOf('=') + 1), 16);
 
-/** What of a record differs; registers may be `ulps` apart, C1 then as well. */
+/** Of FSW: C1; where TOP is (SDM vol.1 figure 8-4). */
+const C1 = 0x200;
+const TOP_SHIFT = 11;
+/** Of FCW: underflow is masked. */
+const UM = 0x10;
+
+/** What one unit in the last place may decide of an image besides a register's value. */
+interface Leeway {
+  /** Bits of FSW, and of FTW. */
+  fsw: number;
+  ftw: number;
+}
+
+/** Whether two registers are the same result; adds to `leeway` what else depends on the last place. */
+function sameWithin(
+  ulps: number,
+  mine: string,
+  theirs: string,
+  masked: boolean,
+  physical: number,
+  leeway: Leeway,
+): boolean {
+  const [a, b] = [ordinal(mine), ordinal(theirs)];
+  const distance = a - b;
+  const near = distance <= BigInt(ulps) && -distance <= BigInt(ulps);
+  const edge = atUnderflow(a) && atUnderflow(b);
+  if (edge) leeway.fsw |= UNDERFLOW;
+  if (edge || (near && distance !== 0n)) leeway.ftw |= 3 << (2 * physical);
+  return near || (edge && !masked);
+}
+
+/** What of a record differs; transcendental results may be `ulps` apart. */
 function differences(mine: readonly string[], theirs: readonly string[], op: Op): string[] {
   const ulps = op.ulps ?? 0;
-  const ignored = (op.ignoredStatus ?? 0) | (ulps > 0 ? 0x200 : 0);
-  const found: string[] = [];
-  for (const [i, item] of mine.entries()) {
+  const leeway: Leeway = { fsw: (op.ignoredStatus ?? 0) | (ulps > 0 ? C1 : 0), ftw: 0 };
+  const [top, masked] = [numberOf(theirs[1]!) >> TOP_SHIFT, (numberOf(theirs[0]!) & UM) !== 0];
+  const same = mine.map((item, i) => {
     const other = theirs[i]!;
-    if (item === other) continue;
-    if (ulps > 0 && item.startsWith('st')) {
-      const distance = ordinal(item) - ordinal(other);
-      if (distance <= BigInt(ulps) && -distance <= BigInt(ulps)) continue;
-    }
-    if (item.startsWith('fsw=')) {
-      const status = (text: string) => Number.parseInt(text.slice(4), 16) & ~ignored;
-      if (status(item) === status(other)) continue;
-    }
-    found.push(`${item} (host ${other})`);
+    const st = ulps > 0 ? /^st(\d)/.exec(item)?.[1] : undefined;
+    if (st === undefined) return item === other;
+    return sameWithin(ulps, item, other, masked, (top + Number(st)) & 7, leeway);
+  });
+  for (const [i, mask] of [
+    [1, leeway.fsw],
+    [2, leeway.ftw],
+  ] as const) {
+    same[i] = (numberOf(mine[i]!) & ~mask) === (numberOf(theirs[i]!) & ~mask);
   }
-  return found;
+  return mine.filter((_, i) => !same[i]).map((item) => `${item} (host ${theirs[mine.indexOf(item)]})`);
 }
 
 /** Compares all instructions of a list, `perOp` cases each. */
