@@ -42,6 +42,11 @@ export class ByteSink {
     }
     this.push(rest & 0x7f);
   }
+  /** Overwrites two bytes with the signed LEB128 of -8192 to 8191, in as many. */
+  putSleb2(at: number, n: number): void {
+    this.bytes[at] = (n & 0x7f) | 0x80;
+    this.bytes[at + 1] = (n >> 7) & 0x7f;
+  }
   /** Signed LEB128 of up to 64 bits. */
   slebBig(n: bigint): void {
     let rest = n;

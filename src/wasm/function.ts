@@ -29,6 +29,29 @@ interface Temporaries {
   free: number;
 }
 
+/** See FunctionBuilder.lateConstant. */
+export class LateConstant {
+  private readonly code: ByteSink;
+  private readonly places: number[] = [];
+  private value: number;
+
+  constructor(code: ByteSink, value: number) {
+    this.code = code;
+    this.value = value;
+  }
+  set(value: number): void {
+    this.value = value;
+    for (const at of this.places) this.code.putSleb2(at, value);
+  }
+  /** Emits it as an i64. */
+  emit(): void {
+    this.code.push(0x42);
+    this.places.push(this.code.length);
+    this.code.append(TWO_BYTES);
+    this.code.putSleb2(this.code.length - 2, this.value);
+  }
+}
+
 /** One function body under construction. */
 export class FunctionBuilder {
   readonly name: string;
@@ -109,17 +132,6 @@ export class FunctionBuilder {
     for (const t of [i32, i64, f32, f64, v128]) t.free = t.locals.length;
     this.round++;
   }
-  /** Has `body` emit, and takes back what it has emitted: what it would do can be learnt from it. */
-  rehearse(body: () => void): void {
-    const [code, hints] = [this.code.length, this.hints.length];
-    const free = TYPES.map((t) => this.temporaries[t].free);
-    body();
-    this.code.length = code;
-    this.hints.length = hints;
-    TYPES.forEach((t, i) => {
-      this.temporaries[t].free = free[i]!;
-    });
-  }
   /** Keeps the temporaries that `e` reads. */
   keep(e: Expr): void {
     visitLocals(e, this.keepLocal);
@@ -130,6 +142,19 @@ export class FunctionBuilder {
     const i = this.temporary(e.type);
     this.setVariable(i, e);
     return named(i, e);
+  }
+  /** A constant whose value may change until the function is complete; from -8192 to 8191. */
+  lateConstant(value: number): LateConstant {
+    return new LateConstant(this.code, value);
+  }
+  /** Evaluates the i64 `e` plus a late constant and names the sum. */
+  plusLate(e: Expr, constant: LateConstant): Expr {
+    const sum = this.temporary('i64');
+    emitExpr(this.code, e);
+    constant.emit();
+    this.code.append(ADD_AND_SET);
+    this.code.uleb(sum);
+    return localGet(sum, 'i64');
   }
   store(op: StoreOp, address: Expr, offset: number, value: Expr): void {
     emitExpr(this.code, address);
@@ -273,5 +298,8 @@ export class FunctionBuilder {
     this.code.uleb(index);
   }
 }
-const TYPES = ['i32', 'i64', 'f32', 'f64', 'v128'] as const;
 const [IF, BLOCK, LOOP, CALL] = [[0x04, 0x40], [0x02, 0x40], [0x03, 0x40], [0x10]] as const;
+const [ADD_AND_SET, TWO_BYTES] = [
+  [0x7c, 0x21],
+  [0, 0],
+] as const;

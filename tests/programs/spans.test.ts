@@ -1,55 +1,48 @@
 // What is looked up in the TLB together (src/engine/bt/spans.ts): which accesses, and what becomes of those that a page
 // ends in.
 import { describe, expect, it } from 'vitest';
-import { type Access, spansOf } from '../../src/engine/bt/spans.ts';
+import { Span } from '../../src/engine/bt/spans.ts';
+import type { RegionExit } from '../../src/engine/bt/ways-out.ts';
+import { SPECIAL } from '../../src/engine/interp/special.ts';
+import type { LateConstant } from '../../src/wasm/function.ts';
 import { CODE_PAGE } from '../differential/case.ts';
 import { Guest, PTE } from '../differential/guest.ts';
 
-const base = {};
-const other = {};
-const access = (plus: number, more: Partial<Access> = {}): Access => ({
-  of: base,
-  plus,
-  bytes: 8,
-  write: false,
-  conditional: false,
-  alone: false,
-  ...more,
-});
-const spans = (accesses: readonly Access[], next: readonly Access[] = []) => {
-  const behind = next.length > 0 ? [{ block: 2, accesses: next, next: [] }] : [];
-  return spansOf({ block: 1, accesses, next: behind }, false)
-    .get(1)!
-    .map(({ low, high }) => [low, high]);
-};
+/** A span whose constants are told by name. */
+function spanOf(bytes: number): { span: Span; constants: number[] } {
+  const constants: number[] = [];
+  const lateConstant = (value: number) => {
+    const n = constants.push(value) - 1;
+    return { set: (v: number) => (constants[n] = v) } as unknown as LateConstant;
+  };
+  return { span: new Span({ lateConstant }, bytes), constants };
+}
 
 describe('accesses that are looked up together', () => {
-  it('are off the same value, in the block and in those behind it', () => {
-    expect(spans([access(0), access(16, { of: other }), access(-8)], [access(32, { bytes: 4 })])).toEqual([
-      [-8, 36],
-      [0, 8],
-      [0, 44],
-    ]);
+  it('are taken in one by one, below the first and above it', () => {
+    const { span, constants } = spanOf(8);
+    expect(constants).toEqual([0, 7]);
+    expect([span.has(0, 8), span.has(4, 4), span.has(4, 8)]).toEqual([true, true, false]);
+    expect(span.takes(16, 4)).toBe(true);
+    expect(span.takes(-8, 8)).toBe(true);
+    expect([span.low, span.high]).toEqual([-8, 20]);
+    expect(constants).toEqual([-8, 27]);
+    expect(span.has(12, 8)).toBe(true);
   });
-  it('end at the first store behind a load, as a page may be there for loads only', () => {
-    const store = access(8, { write: true });
-    expect(spans([access(0), store, access(40)])).toEqual([
-      [0, 8],
-      [0, 40],
-      [0, 8],
-    ]);
+  it('are not far apart', () => {
+    const { span, constants } = spanOf(8);
+    expect(span.takes(248, 8)).toBe(true);
+    expect(span.takes(249, 8)).toBe(false);
+    expect(span.takes(-1, 1)).toBe(false);
+    expect(constants).toEqual([0, 255]);
   });
-  it('are those that are carried out for certain, and not far apart', () => {
-    expect(spans([access(0), access(8, { conditional: true }), access(2000)])).toEqual([
-      [0, 8],
-      [0, 8],
-      [0, 8],
-    ]);
-    expect(spans([access(0, { alone: true }), access(8)])[0]).toEqual([0, 8]);
-  });
-  it('wrap with 32-bit addresses', () => {
-    const tree = { block: 1, accesses: [access(-4), access(2 ** 32 - 12)], next: [] };
-    expect(spansOf(tree, true).get(1)![0]).toEqual({ low: -8, high: 8 });
+  it('tell the way out that it may be for more than its own bytes, once that is so', () => {
+    const { span } = spanOf(8);
+    const exit: RegionExit = { handler: 1000, rec: 0, back: 0, page: 0 };
+    span.leavesAt(exit);
+    expect(exit.handler).toBe(1000);
+    span.takes(8, 8);
+    expect(exit.handler).toBe(SPECIAL.crossed);
   });
 });
 

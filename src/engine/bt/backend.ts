@@ -16,6 +16,7 @@ import { LOAD, type PageUse, STORE } from './memory.ts';
 import { hasInlinePacked, inlinePacked } from './packed-float.ts';
 import { type CarriedRegisters, NOTHING, ones } from './registers.ts';
 import { SYNCED_HELPERS, type Synced } from './synced.ts';
+import type { RegionExit } from './ways-out.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;
@@ -30,8 +31,8 @@ export const isOfNumbers = (insns: readonly RegionInsn[]): boolean =>
 
 /** What the region's emitter does for an instruction that leaves the straight line. */
 export interface RegionControl {
-  /** Leaves the region before instruction `i`, which the interpreter carries out; see leave for `forMore`. */
-  leaveAt(i: RegionInsn, forMore: boolean): void;
+  /** Leaves the region before instruction `i`, which the interpreter carries out. @returns the exit, if it is in the table */
+  leaveAt(i: RegionInsn): RegionExit | undefined;
   /** The instruction's own branch is taken. */
   branch(): void;
   /** Control goes to a computed rip. */
@@ -75,8 +76,8 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
     super.prologue();
     if (this.float) this.f.setVariable(this.float.quiet, isQuiet(this.cpu));
   }
-  protected leave(forMore = false): void {
-    this.control.leaveAt(this.current, forMore);
+  protected leave(): RegionExit | undefined {
+    return this.control.leaveAt(this.current);
   }
 
   // --- operands --------------------------------------------------------------------------------------------

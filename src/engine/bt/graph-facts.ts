@@ -23,17 +23,28 @@ export function pagesKept(cfg: Cfg, s: Structure, apart: ReadonlySet<number>): R
 }
 /** Those of a block's accesses. */
 function notePages(b: Block, found: Map<string, PageUse>): void {
+  eachAccess(b, (key, read, write) => {
+    const old = found.get(key);
+    found.set(key, { read: read || (old?.read ?? false), write: write || (old?.write ?? false) });
+  });
+}
+function eachAccess(b: Block, note: (key: string, read: boolean, write: boolean) => void): void {
   for (const { insn } of b.insns) {
-    const note = (k: string, read: boolean, write: boolean): void => {
-      const old = found.get(k);
-      found.set(k, { read: read || (old?.read ?? false), write: write || (old?.write ?? false) });
-    };
     const use = rowUse(insn.row, insn.mode.code === 64).methods;
     const operand =
       insn.mem && insn.row.operands.find((o, i) => insn.operands[i]?.kind === 'mem' && (o.read || o.write));
     if (insn.mem && operand) note(accessKey(insn.mem), !operand.write, operand.write);
     if (use.has('load') || use.has('store')) note(STACK_KEY, use.has('load'), use.has('store'));
   }
+}
+/** Keys of a block's accesses that no other access of the block has. */
+export function accessedOnce(b: Block): ReadonlySet<string> {
+  const [once, more] = [new Set<string>(), new Set<string>()];
+  eachAccess(b, (key) => {
+    (once.has(key) ? more : once).add(key);
+  });
+  for (const key of more) once.delete(key);
+  return once;
 }
 
 /** Instructions of a loop that is written several times: its first turn by itself, the others in turns of a loop. */

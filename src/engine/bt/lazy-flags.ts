@@ -8,7 +8,6 @@ import { FLAG_BIT, FLAGS, type Flag, type Width } from '../../isa/ops.ts';
 import * as x from '../../wasm/expr.ts';
 import { type MemoryKnowledge, RegionMemory } from './memory.ts';
 import type { CarriedRegisters } from './registers.ts';
-import type { Access } from './spans.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;
@@ -67,23 +66,6 @@ export abstract class RegionFlags extends RegionMemory {
     this.returnToRegisters(k);
     this.returnToHosts(k.hosts);
     this.flagState = k.flags;
-  }
-  /** Has `body` emit, and takes that back. `body` is to call rehearseBlock for each block. */
-  rehearse(body: () => void): void {
-    const versions = [...this.versions];
-    this.f.rehearse(body);
-    versions.forEach((v, r) => {
-      this.versions[r] = v;
-    });
-  }
-  /** @returns what is accessed by the instructions that `block` emits, of which those that `behind` emits follow */
-  rehearseBlock(block: () => void, behind: () => void): readonly Access[] {
-    const here = this.knowledge;
-    const found = this.noteAccesses();
-    block();
-    behind();
-    this.knowledge = here;
-    return found;
   }
   /** Paths come together here: registers are in their locals, flags in theirs. */
   override forget(): void {

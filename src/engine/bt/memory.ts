@@ -10,7 +10,8 @@ import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
 import type { RegionInsn } from './cfg.ts';
 import { isReinterpretation, ones, RegionRegisters, type RegisterKnowledge } from './registers.ts';
-import type { Access, Span } from './spans.ts';
+import { Span } from './spans.ts';
+import type { RegionExit } from './ways-out.ts';
 
 type Expr = x.Expr;
 const i64 = x.extendU;
@@ -44,10 +45,10 @@ const integerOf = (e: Expr, n: number): Expr => (e.type === 'i64' ? x.i64Const(B
 interface KnownHost {
   readonly host: Expr;
   readonly plus: number;
+  readonly bytes: number;
   readonly write: boolean;
-  /** From here to there all is known to be on the page. */
-  readonly low: number;
-  readonly high: number;
+  /** What is known to be on the page with it; undefined where that is only the access itself. */
+  readonly span: Span | undefined;
 }
 
 /** What is known about registers and memory at a point of the code and holds only on the path to it. */
@@ -101,11 +102,8 @@ export abstract class RegionMemory extends RegionRegisters {
   protected irreversible = true;
   private tlb: number | undefined;
   private address: Expr | undefined;
-  /** Accesses of the block that is being rehearsed. */
-  private rehearsed: Access[] | undefined;
-  /** Of the block being written, by access; and how many there have been. */
-  private spans: readonly Span[] = [];
-  private accesses = 0;
+  /** Keys that only one access of the block being written has. */
+  accessedOnce: ReadonlySet<string> = new Set();
   private rmwHost: Expr | undefined;
   /** Host address of the current instruction's 256 bits of memory. */
   private wideHost: Expr | undefined;
@@ -137,8 +135,8 @@ export abstract class RegionMemory extends RegionRegisters {
     return w === 32 && !this.long && v.origin ? x.known(cut, cut.bits, v.origin) : cut;
   }
 
-  /** Leaves the region before the current instruction; `forMore`: because of bytes that it does not access itself. */
-  protected abstract leave(forMore?: boolean): void;
+  /** Leaves the region before the current instruction. @returns the exit, if it is in the table */
+  protected abstract leave(): RegionExit | undefined;
   /** Value of an operand. */
   abstract get(n: number): Expr;
 
@@ -243,18 +241,13 @@ export abstract class RegionMemory extends RegionRegisters {
    */
   private host(va: Expr, bytes: number, write: boolean, key?: string): Expr {
     const { origin } = va;
-    const { conditional } = this;
-    const { alone } = this.current;
-    this.rehearsed?.push({ of: origin?.of, plus: origin?.plus ?? 0, bytes, write, conditional, alone });
-    const span = this.spans[this.accesses++] ?? { low: 0, high: bytes };
-    const isMore = span.high - span.low > bytes;
-    if (!origin || alone) return this.lookUp(va, span, isMore, write, key);
+    if (!origin || this.current.alone) return this.lookUp(va, bytes, write, key);
     const near = this.nearHost(origin, bytes, write);
     if (near?.isOnPage) return this.f.let(x.add(near.host, x.i32Const(near.distance)));
     if (near) return this.hostFrom(near.host, near.distance, va, bytes, write);
-    const host = this.f.let(this.lookUp(va, span, isMore, write, key));
-    const { plus } = origin;
-    this.hosts.set(origin.of, { host, plus, write, low: plus + span.low, high: plus + span.high });
+    const span = this.conditional || this.isKept(bytes, key) ? undefined : new Span(this.f, bytes);
+    const host = this.f.let(span ? this.lookUpSpan(va, span, write) : this.lookUp(va, bytes, write, key));
+    this.hosts.set(origin.of, { host, plus: origin.plus, bytes, write, span });
     return host;
   }
   /** A known host address less than a page from a linear address, and how far from it; whether that is on its page. */
@@ -265,21 +258,13 @@ export abstract class RegionMemory extends RegionRegisters {
   ): { host: Expr; distance: number; isOnPage: boolean } | undefined {
     const known = this.hosts.get(of);
     if (!known || (write && !known.write)) return undefined;
+    const { host, span } = known;
     const distance = this.long ? plus - known.plus : (plus - known.plus) | 0;
-    const at = known.plus + distance;
-    const isOnPage = at >= known.low && at + bytes <= known.high;
-    return Math.abs(distance) < 4096 ? { host: known.host, distance, isOnPage } : undefined;
-  }
-  /** What is emitted is going to be taken back: its accesses are noted from here on. @returns where */
-  protected noteAccesses(): Access[] {
-    this.rehearsed = [];
-    return this.rehearsed;
-  }
-  /** A block begins. `spans`: by access what to look up; others are looked up by themselves. */
-  expectAccesses(spans: readonly Span[]): void {
-    this.rehearsed = undefined;
-    this.spans = spans;
-    this.accesses = 0;
+    // What is carried out under a condition is not looked up with what always is.
+    const isOnPage = span
+      ? span.has(distance, bytes) || (!this.conditional && span.takes(distance, bytes))
+      : distance === 0 && bytes <= known.bytes;
+    return Math.abs(distance) < 4096 ? { host, distance, isOnPage } : undefined;
   }
   private hostFrom(known: Expr, distance: number, va: Expr, bytes: number, write: boolean): Expr {
     const { f, cpu } = this;
@@ -288,6 +273,10 @@ export abstract class RegionMemory extends RegionRegisters {
     const within = x.add(x.and(known, x.i32Const(0xfff)), x.i32Const(distance));
     this.putWritten();
     f.unlikely(x.compare('gt_u', within, x.i32Const(4096 - bytes)), () => {
+      if (this.inState) {
+        this.leave();
+        return;
+      }
       const found = f.let(f.call('ram_address', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0)));
       f.unlikely(x.eqz(found), () => this.leave());
       // Of what was loaded V8 knows that it has 32 bits, of a result it does not, and would extend it on both paths.
@@ -301,29 +290,14 @@ export abstract class RegionMemory extends RegionRegisters {
     return va.origin && this.hosts.has(va.origin.of) ? va : this.f.let(va);
   }
   /**
-   * Host address of a linear range in RAM. The TLB's entry is looked up here; on a miss the runtime fills it, or the
-   * region is left. Where an access is likely to be to the same page again (`key`), that page's tags and addend are kept
-   * in RECENT, and an aligned access looks there first.
+   * Host address of a linear range in RAM. The TLB's entry is looked up here. Where an access is likely to be to the same
+   * page again (`key`), that page's tags and addend are kept in RECENT, and an aligned access looks there first.
    */
-  private lookUp(va: Expr, span: Span, isMore: boolean, write: boolean, key?: string): Expr {
-    const { f } = this;
-    const bytes = span.high - span.low;
+  private lookUp(va: Expr, bytes: number, write: boolean, key?: string): Expr {
+    const { f, cpu } = this;
     this.putWritten();
-    // An alignment that is no power of two says nothing about crossing a page.
-    const isKept = this.inTightLoop && key !== undefined && !isMore && (bytes & (bytes - 1)) === 0;
-    const recent = isKept ? this.recentEntry(key) : undefined;
-    if (recent === undefined) {
-      const first = span.low === 0 ? va : f.let(x.add(va, x.i64Const(span.low)));
-      return x.add(
-        x.wrap(va),
-        x.load(
-          'i32',
-          this.tlbEntry(first, bytes, write, () => this.leave(isMore)),
-          TLB.ADDEND,
-        ),
-      );
-    }
-    const { cpu } = this;
+    const recent = this.isKept(bytes, key) ? this.recentEntry(key!) : undefined;
+    if (recent === undefined) return this.hostBy(this.tlbEntry(va, bytes, write), va);
     const aligned = x.and(va, x.i64Const(PAGE_MASK | BigInt(bytes - 1)));
     const tag = f.let(x.load('i64', cpu, recent + (write ? TLB.TAG_WRITE : TLB.TAG_READ)));
     const use = this.pagesKept.get(key!)!;
@@ -338,24 +312,71 @@ export abstract class RegionMemory extends RegionRegisters {
     });
     return x.add(x.wrap(va), x.load('i32', cpu, recent + TLB.ADDEND));
   }
+  /** Is the page of an access remembered? An alignment that is no power of two says nothing about crossing a page. */
+  private isKept(bytes: number, key: string | undefined): boolean {
+    return (
+      key !== undefined &&
+      this.inTightLoop &&
+      (bytes & (bytes - 1)) === 0 &&
+      this.accessedOnce.has(key) &&
+      this.recentEntry(key) !== undefined
+    );
+  }
+  /** Host address of an access whose span is looked up in the TLB. */
+  private lookUpSpan(va: Expr, span: Span, write: boolean): Expr {
+    const { f } = this;
+    this.putWritten();
+    const first = f.plusLate(va, span.first);
+    const last = f.plusLate(first, span.length);
+    const bytes = (): Expr => x.add(x.wrap(x.sub(last, first)), x.i32Const(1));
+    return this.hostBy(
+      this.entryOf(first, last, write, () => this.missed(first, bytes, write, () => span.leavesAt(this.leave()))),
+      va,
+    );
+  }
+  private hostBy(entry: Expr, va: Expr): Expr {
+    return x.add(x.wrap(va), x.load('i32', entry, TLB.ADDEND));
+  }
   /** The TLB entry that a range hits; `leave` leaves if there is none; `atOnce`: without having it filled. */
-  private tlbEntry(va: Expr, bytes: number, write: boolean, leave = () => this.leave(), atOnce = false): Expr {
+  private tlbEntry(
+    va: Expr,
+    bytes: number,
+    write: boolean,
+    leave: () => void = () => this.leave(),
+    atOnce = false,
+  ): Expr {
+    const last = bytes === 1 ? va : x.add(va, x.i64Const(bytes - 1));
+    return this.entryOf(va, last, write, () => {
+      if (atOnce) leave();
+      else this.missed(va, () => x.i32Const(bytes), write, leave);
+    });
+  }
+  /** The TLB entry of a range, from its first byte to the last; `miss` emits what is done if it is not there. */
+  private entryOf(first: Expr, last: Expr, write: boolean, miss: () => void): Expr {
     const { f, cpu } = this;
-    const slot = x.and(x.binary('shr_u', x.wrap(va), x.i32Const(7)), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
+    const slot = x.and(x.binary('shr_u', x.wrap(first), x.i32Const(7)), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
     const entry = f.let(x.add(this.tlbBase(), slot));
     const tag = f.let(x.load('i64', entry, write ? TLB.TAG_WRITE : TLB.TAG_READ));
-    const last = bytes === 1 ? va : x.add(va, x.i64Const(bytes - 1));
     f.unlikely(x.compare('ne', tag, x.and(last, x.i64Const(PAGE_MASK))), () => {
-      // V8 makes two loads of a tag that is only compared, one of them for the trap. A second use prevents that.
-      f.store('i64', cpu, CPU.scratch!, tag);
-      if (atOnce) {
-        leave();
-        return;
-      }
-      const filled = f.call('ram_fill', cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0));
-      f.unlikely(x.eqz(filled), leave);
+      // V8 makes two loads of a tag that is only compared, one of them for the trap. A second use prevents that. It tells
+      // the handler `crossed` whether the first byte's page is there.
+      f.store('i64', cpu, CPU.scratch!, x.binary('xor', tag, first));
+      miss();
     });
     return entry;
+  }
+  /**
+   * On a miss the runtime fills the TLB's entry, and the region is left if it cannot. Where there are few loops it is left
+   * at once: the calls would be a quarter of what V8 spends on the region.
+   */
+  private missed(first: Expr, bytes: () => Expr, write: boolean, leave: () => void): void {
+    const { f, cpu } = this;
+    if (this.inState) {
+      leave();
+      return;
+    }
+    const filled = f.call('ram_fill', cpu, first, bytes(), x.i32Const(write ? 1 : 0));
+    f.unlikely(x.eqz(filled), leave);
   }
   /** Offset from `cpu` of the entry for accesses of a kind, if their page is kept. */
   private recentEntry(key: string): number | undefined {

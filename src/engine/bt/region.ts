@@ -12,17 +12,15 @@ import type { Ops } from '../../isa/ops.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts';
 import { HANDLER } from '../interp/chain.ts';
-import { SPECIAL } from '../interp/special.ts';
 import { isOfNumbers, RegionOps } from './backend.ts';
 import { type Block, type Cfg, ENTRY_NODE, pageOf, RETURN_NODE, type RegionInsn } from './cfg.ts';
 import { commonComparisons, lastComparison, loopComparison } from './comparisons.ts';
-import { gathers, loopShare, pagesKept, TIGHT_BLOCKS, turnsTogether } from './graph-facts.ts';
+import { accessedOnce, gathers, loopShare, pagesKept, TIGHT_BLOCKS, turnsTogether } from './graph-facts.ts';
 import { guardsOf } from './guards.ts';
 import type { Comparison, Knowledge } from './lazy-flags.ts';
 import { blocksNeedingFlags } from './liveness.ts';
 import { isWayIn, RegionNodes } from './nodes.ts';
 import type { CarriedRegisters } from './registers.ts';
-import { type AccessTree, type Span, spansOf } from './spans.ts';
 import type { Structure } from './structure.ts';
 import { EXIT_EVENTS, EXIT_RIP, type RegionExit, WaysOut } from './ways-out.ts';
 
@@ -99,10 +97,6 @@ export class RegionWriter {
   private turn: Turn | undefined;
   /** The instruction being written stands behind STI: see `endShadow`. */
   private inShadow = false;
-  /** What is emitted is taken back: nothing but the block's instructions counts. */
-  private rehearsing = false;
-  /** By position of a block that was rehearsed, what its accesses look up. */
-  private readonly spans = new Map<number, readonly Span[]>();
 
   constructor(m: ModuleBuilder, name: string, cfg: Cfg, links: RegionLinks) {
     this.f = m.define(name, HANDLER);
@@ -113,7 +107,7 @@ export class RegionWriter {
     const { f } = this;
     const { turned, sites } = this.nodes;
     const control = {
-      leaveAt: (i: RegionInsn, forMore: boolean): void => this.leaveAt(i, forMore),
+      leaveAt: (i: RegionInsn): RegionExit | undefined => this.leaveAt(i),
       branch: (): void => this.branchTaken(),
       jump: (rip: Expr): void => this.jump(rip),
       leaveBehindIf: (c: Expr): void => f.unlikely(c, () => this.leaveBehind()),
@@ -335,8 +329,7 @@ export class RegionWriter {
     this.block = b;
     ops.inTightLoop = this.s.loopSizes()[this.node]! <= TIGHT_BLOCKS && !this.nodes.turned.has(b.at);
     ops.inNumbers = isOfNumbers(b.insns);
-    if (!this.turn && !this.spans.has(b.at)) this.rehearse();
-    ops.expectAccesses(this.spans.get(b.at) ?? []);
+    ops.accessedOnce = ops.inTightLoop ? accessedOnce(b) : NOTHING_KEPT;
     if (this.turn) this.giveBack(-this.turn.spent);
     else this.owed += b.insns.length;
     if (this.instructions(b)) this.blockEnd(b);
@@ -367,31 +360,6 @@ export class RegionWriter {
   private endShadow(): void {
     if (this.inShadow) this.ops.endShadow();
     this.inShadow = false;
-  }
-  /** Finds out what the current block accesses, and those that are going to be written in place behind it. */
-  private rehearse(): void {
-    this.rehearsing = true;
-    this.ops.rehearse(() => {
-      const tree = this.accessTree(this.node, 0);
-      for (const [block, spans] of spansOf(tree, !this.ops.long)) this.spans.set(block, spans);
-    });
-    this.inShadow = false;
-    this.rehearsing = false;
-  }
-  private accessTree(n: number, depth: number): AccessTree {
-    const b = this.cfg.blocks.get(this.s.order[n]!)!;
-    const next: AccessTree[] = [];
-    const accesses = this.ops.rehearseBlock(
-      () => this.instructions(b),
-      () => {
-        if (depth === REHEARSED_DEPTH) return;
-        for (const c of this.s.children[n]!) {
-          const isInPlace = !this.s.isMerge[c] && !this.s.isLoop[c] && this.cfg.blocks.has(this.s.order[c]!);
-          if (isInPlace && !this.nodes.turned.has(this.s.order[c]!)) next.push(this.accessTree(c, depth + 1));
-        }
-      },
-    );
-    return { block: b.at, accesses, next };
   }
   /** Takes off the budget what is owed on this path, which goes on elsewhere. */
   private payBudget(): void {
@@ -506,7 +474,6 @@ export class RegionWriter {
     this.f.unlikely(x.load('i32', this.f.param(0), CPU.fpu_trap!), () => this.leaveAt(i));
   }
   private branchTaken(): void {
-    if (this.rehearsing) return;
     const { end } = this.block;
     if (end.kind !== 'branch' && end.kind !== 'jump' && end.kind !== 'call') throw new Error('a branch in mid-block');
     const { inShadow } = this;
@@ -517,7 +484,6 @@ export class RegionWriter {
   }
   private jump(rip: Expr): void {
     const { f } = this;
-    if (this.rehearsing) return;
     this.endShadow();
     if (this.block.end.kind === 'return' && this.nodes.sites.length > 0) {
       f.setVariable(this.returnTo, rip);
@@ -551,20 +517,19 @@ export class RegionWriter {
   }
 
   // --- leaving ---------------------------------------------------------------------------------------------
-  private leaveAt(i: RegionInsn, forMore = false): void {
-    if (this.rehearsing) return;
+  private leaveAt(i: RegionInsn): RegionExit | undefined {
     const unspent = this.block.insns.length - this.done + (this.turn?.ahead ?? 0);
-    if (!this.inShadow) {
-      this.leaveBefore(i, unspent, forMore ? SPECIAL.crossed : i.handler);
-      return;
-    }
+    if (!this.inShadow) return this.leaveBefore(i, unspent);
     // Whoever goes on there is to see the shadow, also when the budget is used up.
     this.giveBack(unspent);
     this.leaveToRip(this.ops.ripOf(i.at), EXIT_EVENTS);
+    return undefined;
   }
   /** Lets the interpreter go on at an instruction; `unspent` instructions of the block were not carried out. */
-  private leaveBefore(i: RegionInsn, unspent: number, handler = i.handler): void {
-    this.leave(this.waysOut.siteOf(i, handler, unspent + i.count - this.owed));
+  private leaveBefore(i: RegionInsn, unspent: number): RegionExit {
+    const site = this.waysOut.siteOf(i, unspent + i.count - this.owed);
+    this.leave(site);
+    return this.waysOut.exitAt(site);
   }
   private leaveToRip(rip: Expr, site = EXIT_RIP): void {
     this.payBudget();
@@ -574,7 +539,6 @@ export class RegionWriter {
   /** Behind the current instruction, looking for events. */
   private leaveBehind(): void {
     const { block, done } = this;
-    if (this.rehearsing) return;
     const unspent = block.insns.length - done - 1;
     const { insn, at } = block.insns[done]!;
     if (this.inShadow) this.ops.endShadow();
@@ -588,8 +552,7 @@ export class RegionWriter {
   }
 }
 
-/** Blocks behind each other that are rehearsed together. */
-const REHEARSED_DEPTH = 6;
+const NOTHING_KEPT: ReadonlySet<string> = new Set();
 
 /** Regions that are less than this part in loops have their registers in the state. */
 const LOOP_SHARE = 0.75;

@@ -1,65 +1,47 @@
 /**
  * What is looked up in the TLB together: accesses that are constants on top of the same value, in blocks that follow each
- * other. The first one asks for the page of all of them; they need no look of their own then.
+ * other. The first one asks for the page of all of them; they need no look of their own then. What it asks for grows while
+ * the accesses behind it are written.
  */
-
-/** An access of a block, as it was found when the block was rehearsed. */
-export interface Access {
-  /** What its address is a constant on top of, if anything, and the constant. */
-  readonly of: object | undefined;
-  readonly plus: number;
-  readonly bytes: number;
-  readonly write: boolean;
-  /** It may not be carried out although the instructions before it are. */
-  readonly conditional: boolean;
-  /** It looks up nothing but its own page. */
-  readonly alone: boolean;
-}
-
-/** The accesses of a block, and those of the blocks that only it leads to. */
-export interface AccessTree {
-  readonly block: number;
-  readonly accesses: readonly Access[];
-  readonly next: readonly AccessTree[];
-}
-
-/** Bytes that are looked up together, from an access's address on. */
-export interface Span {
-  readonly low: number;
-  readonly high: number;
-}
+import type { FunctionBuilder, LateConstant } from '../../wasm/function.ts';
+import { SPECIAL } from '../interp/special.ts';
+import type { RegionExit } from './ways-out.ts';
 
 /** What is further apart is looked up by itself: it would be on two pages too often. */
 const SPAN_BYTES = 256;
 
-/** By block of a tree, for each of its accesses what to look up with it. `wraps`: addresses are of 32 bits. */
-export function spansOf(tree: AccessTree, wraps: boolean): Map<number, Span[]> {
-  const found = new Map<number, Span[]>();
-  const visit = (t: AccessTree): void => {
-    found.set(
-      t.block,
-      t.accesses.map((_, n) => spanOf(t, n, wraps)),
-    );
-    t.next.forEach(visit);
-  };
-  visit(tree);
-  return found;
-}
+/** Bytes that are looked up together, as distances from the address of the first access: low to high - 1. */
+export class Span {
+  low = 0;
+  high: number;
+  /** Constants of the code: `low`, and how far the last byte is from the first. */
+  readonly first: LateConstant;
+  readonly length: LateConstant;
+  /** Where the region is left if they are not all on a page that the TLB has. */
+  private exit: RegionExit | undefined;
 
-function spanOf(tree: AccessTree, n: number, wraps: boolean): Span {
-  const { of, plus, bytes, write, conditional, alone } = tree.accesses[n]!;
-  let [low, high] = [0, bytes];
-  /** Behind a load this ends at the first store: a page may be there for loads only. */
-  const extend = (accesses: readonly Access[], next: readonly AccessTree[]): void => {
-    for (const other of accesses) {
-      if (other.of !== of || other.conditional || other.alone) continue;
-      if (other.write && !write) return;
-      const from = wraps ? (other.plus - plus) | 0 : other.plus - plus;
-      const [l, h] = [Math.min(low, from), Math.max(high, from + other.bytes)];
-      if (h - l <= SPAN_BYTES) [low, high] = [l, h];
-    }
-    for (const t of next) extend(t.accesses, t.next);
-  };
-  if (of && !conditional && !alone) extend(tree.accesses.slice(n + 1), tree.next);
-  return { low, high };
+  /** @param bytes of the first access */
+  constructor(f: Pick<FunctionBuilder, 'lateConstant'>, bytes: number) {
+    this.high = bytes;
+    this.first = f.lateConstant(0);
+    this.length = f.lateConstant(bytes - 1);
+  }
+  leavesAt(exit: RegionExit | undefined): void {
+    this.exit = exit;
+  }
+  /** Whether it contains an access `from` bytes behind the first. */
+  has(from: number, bytes: number): boolean {
+    return from >= this.low && from + bytes <= this.high;
+  }
+  /** Takes an access in, if it is not too far. @returns whether it is looked up with the first */
+  takes(from: number, bytes: number): boolean {
+    const [low, high] = [Math.min(this.low, from), Math.max(this.high, from + bytes)];
+    if (high - low > SPAN_BYTES) return false;
+    [this.low, this.high] = [low, high];
+    this.first.set(low);
+    this.length.set(high - low - 1);
+    // The access itself may be on one page all the same: that is told apart from other ways out.
+    if (this.exit) this.exit.handler = SPECIAL.crossed;
+    return true;
+  }
 }

@@ -309,7 +309,10 @@ export class Translator {
       if (insns >= maxInsns) break;
       this.pending.delete(p.rec);
       // What another region of the batch contains is seldom jumped to from outside once that is there.
-      if (covered.has(p.rec)) continue;
+      if (covered.has(p.rec)) {
+        this.heat.restart(p.rec);
+        continue;
+      }
       const plan = this.planner.plan(p);
       if (!plan) continue;
       if (!plan.cfg.blocks.get(p.at)?.insns.length) {

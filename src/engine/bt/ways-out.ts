@@ -12,7 +12,7 @@ import { pageOf, type RegionInsn } from './cfg.ts';
 
 /** What becomes a REGION_EXIT, or a REGION_PAGE if all is 0; `page` is the number of the record's page. */
 export interface RegionExit {
-  readonly handler: number;
+  handler: number;
   readonly rec: number;
   readonly back: number;
   readonly page: number;
@@ -50,8 +50,12 @@ export class WaysOut {
     this.rip = f.variable('i64');
   }
 
-  /** The site in front of an instruction that a handler goes on with; `back` instructions were counted and not done. */
-  siteOf({ at, rec }: RegionInsn, handler: number, back: number): number {
+  /** The exit at a site in the table. */
+  exitAt(site: number): RegionExit {
+    return this.exits[site / REGION_EXIT.SIZE]!;
+  }
+  /** The site in front of an instruction, that its handler goes on with; `back` instructions were counted and not done. */
+  siteOf({ at, rec, handler }: RegionInsn, back: number): number {
     let known = this.numbers.get(at);
     if (!known) {
       known = [];

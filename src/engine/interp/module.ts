@@ -302,12 +302,15 @@ function defineSpecials(m: ModuleBuilder): void {
   {
     const [cpu, rec] = [crossed.param(0), crossed.param(1)];
     const handler = crossed.let(handlerOf(rec));
-    countEntry(crossed, rec, handler, true);
+    // Of the page looked for and the first byte's address: they differ only below the page if that page was there.
+    const apart = x.and(x.load('i64', cpu, CPU.scratch!), x.i64Const(-4096n));
+    const isCrossing = crossed.let(x.compare('eq', apart, x.i64Const(0n)));
+    crossed.if(isCrossing, () => countEntry(crossed, rec, handler, true));
     // The region that begins here would leave at once again.
     const own = crossed.let(ownHandlerOf(rec));
     const isEntry = x.compare('ge_u', handler, x.i32Const(FIRST_REGION));
     crossed.if(isEntry, () => {
-      crossed.run(crossed.call('hot', cpu, rec, x.i32Const(1)));
+      crossed.if(isCrossing, () => crossed.run(crossed.call('hot', cpu, rec, x.i32Const(1))));
       crossed.returnCallIndirect(HANDLER, own, cpu, rec);
     });
     crossed.returnCallIndirect(HANDLER, handler, cpu, rec);
