@@ -14,6 +14,9 @@ import { InstructionTime, type TimeSource } from './time.ts';
 import { vcpuTrace } from './trace-items.ts';
 import { type SharedIdentity, VcpuBridge } from './vcpu-bridge.ts';
 
+/** Some ten microseconds: the TSC lags behind the clock by so much at the most, and then catches up with it. */
+const TSC_WINDOW = 2000;
+
 /** What a vCPU is put together with. */
 export interface CpuParts {
   readonly options: MachineOptions;
@@ -55,6 +58,8 @@ function softCpu(
     rows,
     host: bridge,
     compiler: o.engine === 'interp' || time.deterministic ? undefined : o.openCompiler?.(model.features),
+    // With a shared identity the TSC's frequency is another's.
+    tscWindow: time.deterministic || shared ? 0 : TSC_WINDOW,
     ...vcpuTrace(o.log, o.logRange, o.logOutput),
   });
   bridge.attach(soft);

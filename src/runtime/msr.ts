@@ -3,6 +3,7 @@
 import { msr_read, msr_write, tsc_now, tsc_number } from './env';
 import {
   CPU_APIC_BASE,
+  CPU_BUDGET,
   CPU_CSTAR,
   CPU_DEBUGCTL,
   CPU_EFER,
@@ -22,8 +23,12 @@ import {
   CPU_SYSENTER_CS,
   CPU_SYSENTER_EIP,
   CPU_SYSENTER_ESP,
+  CPU_TSC_ASKED,
   CPU_TSC_AUX,
+  CPU_TSC_BUDGET,
+  CPU_TSC_GIVEN,
   CPU_TSC_OFFSET,
+  CPU_TSC_WINDOW,
   CPU_XSS,
   CR0_PG,
   EFER_LMA,
@@ -209,6 +214,31 @@ function clock_tsc(cpu: u32): u64 {
 /** The guest's time-stamp counter. */
 export function guest_tsc(cpu: u32): u64 {
   return clock_tsc(cpu) + load<u64>(cpu + CPU_TSC_OFFSET);
+}
+
+/** What RDTSC gave last may be this much ahead of the clock, in ticks; more is from before the clock was set. */
+const MOST_AHEAD: u64 = 1 << 20;
+
+/**
+ * The same for RDTSC, which kernels carry out at each system call and switch: the clock is the host's and costs more than
+ * the call. For some instructions behind a look at it each counts as a tick, which is less than it takes. Never twice the same.
+ */
+export function estimated_tsc(cpu: u32): u64 {
+  const window = load<u32>(cpu + CPU_TSC_WINDOW);
+  if (window == 0) return guest_tsc(cpu);
+  const budget = load<u32>(cpu + CPU_BUDGET);
+  const done = load<u32>(cpu + CPU_TSC_BUDGET) - budget;
+  const given = load<u64>(cpu + CPU_TSC_GIVEN);
+  let now: u64;
+  if (done < window) now = load<u64>(cpu + CPU_TSC_ASKED) + done;
+  else {
+    now = clock_tsc(cpu);
+    store<u64>(cpu + CPU_TSC_ASKED, now);
+    store<u32>(cpu + CPU_TSC_BUDGET, budget);
+  }
+  if (now <= given && given - now < MOST_AHEAD) now = given + 1;
+  store<u64>(cpu + CPU_TSC_GIVEN, now);
+  return now + load<u64>(cpu + CPU_TSC_OFFSET);
 }
 
 /** RDMSR: ECX selects, EDX:EAX receives. */

@@ -68,6 +68,11 @@ export interface SoftVcpuOptions {
   readonly compiler?: TranslatorOptions['compiler'];
   readonly onRegion?: TranslatorOptions['onRegion'];
   readonly onModule?: TranslatorOptions['onModule'];
+  /**
+   * Instructions behind a look at the clock for which RDTSC counts a tick each, 0 (default) to 65535. For a TSC of a tick
+   * a nanosecond.
+   */
+  readonly tscWindow?: number | undefined;
   readonly onTrace?: ((rip: bigint, insns: readonly Insn[]) => void) | undefined;
   readonly trace?: VcpuTrace | undefined;
 }
@@ -81,6 +86,7 @@ export class SoftVcpu {
   /** Absolute address of the state. */
   readonly cpu: number;
   readonly runtime: RuntimeExports;
+  private readonly tscWindow: number;
   private readonly interpreter: InterpreterExports;
   private readonly cache: DecodeCache;
   readonly translator: Translator | undefined;
@@ -103,6 +109,7 @@ export class SoftVcpu {
     this.host = o.host;
     const { memory } = o.memory;
     this.view = new DataView(memory.buffer);
+    this.tscWindow = o.tscWindow ?? 0;
     const runtime = new WebAssembly.Instance(o.image.runtime, { env: { memory, ...hostFunctions(o.host) } });
     const exports = o.trace ? tracedRuntime(runtime.exports, memory, o.trace) : runtime.exports;
     this.everyInstruction = o.trace?.everyInstruction ?? false;
@@ -151,6 +158,7 @@ export class SoftVcpu {
     const l = o.memory.layout;
     this.runtime.code_init(l.codeMap, l.codePages, l.codePagesEnd, l.records, l.recordsEnd, SPECIAL.resync);
     this.runtime.reset(this.cpu);
+    this.set32('tsc_window', this.tscWindow);
     this.registers = new Registers(memory, this.cpu);
   }
 
@@ -239,6 +247,8 @@ export class SoftVcpu {
     this.cut = 0;
     this.view.setInt32(this.cpu + CPU.budget!, budget, true);
     this.slice = budget;
+    // Half of all values away: RDTSC asks for the clock in each slice.
+    this.set32('tsc_budget', budget ^ 0x8000_0000);
     const why = this.loop();
     this.retired = this.executed;
     this.slice = undefined;
