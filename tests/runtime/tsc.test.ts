@@ -12,6 +12,11 @@ const TURN = 8;
 const LOOP = [0x0f, 0x31, 0x48, 0xc1, 0xe2, 32, 0x48, 0x09, 0xd0, 0x48, 0x89, 0x07, 0x48, 0x83, 0xc7, 8];
 const AGAIN = [0x48, 0xff, 0xc9, 0x90, 0x75, 0xea, 0xeb, 0xfe];
 
+// 0 inc rsi; 3 rdtsc; 5 shl rdx, 32; 9 or rax, rdx; c cmp rax, rbx; f jb 0; 11 jmp itself
+const WAIT = [
+  0x48, 0xff, 0xc6, 0x0f, 0x31, 0x48, 0xc1, 0xe2, 32, 0x48, 0x09, 0xd0, 0x48, 0x39, 0xd8, 0x72, 0xef, 0xeb, 0xfe,
+];
+
 /** Runs the loop in slices. @returns what was read, and what the clock said each time that it was asked */
 function read(tscWindow: number, clock: () => number, slices: number): { values: bigint[]; asked: number[] } {
   const asked: number[] = [];
@@ -61,6 +66,24 @@ describe('the time-stamp counter', () => {
   });
   it('never goes back, also when instructions take less than a tick', () => {
     expect(isRising(read(WINDOW, () => 5, 7).values)).toBe(true);
+  });
+  it.for(['interp', 'bt'] as const)('is asked for by a loop that waits, on engine %s', (engine) => {
+    let [now, regions] = [0, 0];
+    const host = { tscNumber: () => (now += 10_000) };
+    const vcpu = { engine, hotThreshold: 40, tscWindow: WINDOW, onRegion: () => void regions++ };
+    const guest = new Guest({ host, vcpu });
+    const code = guest.frames(1);
+    guest.map(CODE_PAGE, code, PTE.P | PTE.US);
+    guest.memory.write(code, Uint8Array.from(WAIT));
+    guest.enterMode(64, 3);
+    guest.set64('rip', CODE_PAGE);
+    guest.set64('gpr', 1_000_000n, 3);
+    const turns = (): number => Number(guest.get64('gpr', 6));
+    guest.vcpu.run(500);
+    guest.vcpu.run(200 * WINDOW);
+    expect(turns()).toBeGreaterThan((90 * WINDOW) / 6);
+    expect(turns()).toBeLessThan((101 * WINDOW) / 6);
+    expect(regions > 0).toBe(engine === 'bt');
   });
   it('follows a clock that was set back by much', () => {
     let now = 2 ** 40;

@@ -108,6 +108,7 @@ export class RegionWriter {
     const { turned, sites } = this.nodes;
     const control = {
       leaveAt: (i: RegionInsn): RegionExit | undefined => this.leaveAt(i),
+      left: (): Expr => this.left(),
       branch: (): void => this.branchTaken(),
       jump: (rip: Expr): void => this.jump(rip),
       leaveBehindIf: (c: Expr): void => f.unlikely(c, () => this.leaveBehind()),
@@ -364,6 +365,11 @@ export class RegionWriter {
   /** Takes off the budget what is owed on this path, which goes on elsewhere. */
   private payBudget(): void {
     this.giveBack(-this.owed);
+  }
+  /** Instructions that are left behind the current one. */
+  private left(): Expr {
+    const ahead = this.block.insns.length - this.done - 1;
+    return x.sub(this.f.get(this.budget), x.i32Const(this.owed - ahead));
   }
   /** Adds to the instructions that are left. */
   private giveBack(count: number): void {

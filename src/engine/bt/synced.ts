@@ -8,6 +8,8 @@ export interface Synced {
   /** General-purpose registers it reads, and those it writes. */
   readonly reads?: readonly number[];
   readonly writes?: readonly number[];
+  /** It looks at how many instructions are left. */
+  readonly budget?: boolean;
   /** It reads and writes the flags. */
   readonly flags?: boolean;
   /** It changes the base of this segment. */
@@ -26,6 +28,6 @@ export const SYNCED_HELPERS: ReadonlyMap<string, Synced> = new Map<string, Synce
   ['pop_flags', { reads: [RSP], writes: [RSP], flags: true, events: true, context: true }],
   ['set_access_check', { context: true }],
   ['swapgs', { base: SEG.gs }],
-  ['read_tsc', { writes: [RAX, RDX] }],
-  ['read_tscp', { writes: [RAX, RCX, RDX] }],
+  ['read_tsc', { writes: [RAX, RDX], budget: true }],
+  ['read_tscp', { writes: [RAX, RCX, RDX], budget: true }],
 ]);
