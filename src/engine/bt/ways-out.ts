@@ -106,18 +106,16 @@ export class WaysOut {
     });
     f.store('i32', cpu, CPU.budget!, f.get(budget));
     const rip = f.get(this.rip);
-    f.if(x.compare('eq', site, x.i32Const(EXIT_EVENTS)), () => {
-      f.store('i64', cpu, CPU.rip!, rip);
-      f.returnCall('goto_events', cpu);
-    });
     const places = (jump: () => void): void => {
       for (const own of this.own.values()) f.if(x.compare('eq', site, x.i32Const(own)), jump);
       jump();
     };
-    const left = f.get(budget);
-    f.if(x.compare('ge_s', left, x.i32Const(0)), () =>
-      gotoKnown(f, cpu, { rip, budget: left, long: this.ops.long, places }),
-    );
+    const condition = x.compare('ne', site, x.i32Const(EXIT_EVENTS));
+    gotoKnown(f, cpu, { rip, budget: f.get(budget), long: this.ops.long, condition, places });
+    f.if(x.compare('eq', site, x.i32Const(EXIT_EVENTS)), () => {
+      f.store('i64', cpu, CPU.rip!, rip);
+      f.returnCall('goto_events', cpu);
+    });
     f.returnCall('goto', cpu, rip);
   }
 }

@@ -36,28 +36,23 @@ const inPage = (linear: Expr): Expr => x.and(x.wrap(linear), x.i32Const(0xfff));
 const setPageBase = (f: FunctionBuilder, cpu: Expr, rip: Expr, within: Expr): void =>
   f.store('i64', cpu, CPU.page_base!, x.sub(rip, x.extendU(within)));
 
-/**
- * Emits `then` for the record at `rip` and its handler if that is a known jump, and the record still its page's: dropped
- * ones have the handler `resync`. `long`: in 64-bit mode, where linear addresses are rips.
- */
-function withRecordAt(
-  f: FunctionBuilder,
-  cpu: Expr,
-  rip: Expr,
-  long: boolean,
-  then: (t: Expr, handler: Expr) => void,
-): void {
+/** Where a rip is known by, if it is: `long`: in 64-bit mode, where linear addresses are rips. */
+interface KnownRecord {
+  readonly linear: Expr;
+  /** Whether the rest is so. */
+  readonly isKnown: Expr;
+  readonly t: Expr;
+  /** `resync` for a record that is dropped: it is not its page's any more. */
+  readonly handler: Expr;
+}
+/** All is loaded whether it is the rip's or not: what a place has had is in memory for ever, and there is one branch then. */
+function recordAt(f: FunctionBuilder, cpu: Expr, rip: Expr, long: boolean): KnownRecord {
   const linear = long ? rip : f.let(linearOf(cpu, rip));
   const slot = f.let(jumpSlot(cpu, linear));
   const isIt = x.compare('eq', load64(slot, JUMPS.OFFSET + JUMPS.LINEAR), linear);
-  f.if(isIt, () => {
-    const isNow = x.compare('eq', load32(slot, JUMPS.OFFSET + JUMPS.KEY), load32(cpu, CPU.jump_key!));
-    f.if(isNow, () => {
-      const t = f.let(load32(slot, JUMPS.OFFSET + JUMPS.RECORD));
-      setPageBase(f, cpu, rip, inPage(linear));
-      then(t, f.let(handlerOf(t)));
-    });
-  });
+  const isNow = x.compare('eq', load32(slot, JUMPS.OFFSET + JUMPS.KEY), load32(cpu, CPU.jump_key!));
+  const t = f.let(load32(slot, JUMPS.OFFSET + JUMPS.RECORD));
+  return { linear, isKnown: x.and(isIt, isNow), t, handler: f.let(handlerOf(t)) };
 }
 /** Emits `then` for the record at `rip` if the code page has one; it is a known jump from then on. */
 export function withEntryAt(f: FunctionBuilder, cpu: Expr, rip: Expr, then: (t: Expr, handler: Expr) => void): void {
@@ -105,8 +100,10 @@ function rememberJump(f: FunctionBuilder, cpu: Expr, { slot, linear, frame, t, p
 
 /** Enters the trace at `rip` if that is a known jump; else falls through. */
 export function enterKnown(f: FunctionBuilder, chain: Chain, cpu: Expr, rip: Expr): void {
-  withRecordAt(f, cpu, rip, false, (t, handler) => {
-    f.if(x.compare('ne', handler, x.i32Const(SPECIAL.resync)), () => enter(f, chain, t, handler));
+  const { linear, isKnown, t, handler } = recordAt(f, cpu, rip, false);
+  f.if(x.and(isKnown, x.compare('ne', handler, x.i32Const(SPECIAL.resync))), () => {
+    setPageBase(f, cpu, rip, inPage(linear));
+    enter(f, chain, t, handler);
   });
 }
 
@@ -116,15 +113,19 @@ export interface RegionJump {
   /** Instructions that are left. */
   readonly budget: Expr;
   readonly long: boolean;
+  /** What else there is to be. */
+  readonly condition: Expr;
   /** Emits the jump in as many places as the host's branch prediction is to tell apart. */
   places(jump: () => void): void;
 }
-/** Goes to a rip if a region is known there; else falls through, to `goto`, which counts the jump. */
-export function gotoKnown(f: FunctionBuilder, cpu: Expr, { rip, budget, long, places }: RegionJump): void {
-  withRecordAt(f, cpu, rip, long, (t, handler) => {
-    f.if(x.compare('ge_u', handler, x.i32Const(FIRST_REGION)), () => {
-      f.store('i32', cpu, CPU.budget!, x.add(budget, x.load('i32_16u', t, REC.COUNT)));
-      places(() => f.returnCallIndirect(HANDLER, handler, cpu, t));
-    });
+/** Goes to a rip if a region is known there and the budget is not used up; else falls through, to `goto`, which counts the jump. */
+export function gotoKnown(f: FunctionBuilder, cpu: Expr, { rip, budget, long, condition, places }: RegionJump): void {
+  const { linear, isKnown, t, handler } = recordAt(f, cpu, rip, long);
+  const isRegion = x.compare('ge_u', handler, x.i32Const(FIRST_REGION));
+  const goesOn = x.and(x.compare('ge_s', budget, x.i32Const(0)), condition);
+  f.if(x.and(x.and(isKnown, isRegion), goesOn), () => {
+    setPageBase(f, cpu, rip, inPage(linear));
+    f.store('i32', cpu, CPU.budget!, x.add(budget, x.load('i32_16u', t, REC.COUNT)));
+    places(() => f.returnCallIndirect(HANDLER, handler, cpu, t));
   });
 }
