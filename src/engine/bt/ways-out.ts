@@ -27,7 +27,7 @@ export const EXIT_EVENTS = -2;
 /** Sites with a jump of their own are this and below. */
 const EXIT_OWN = -3;
 /** Most of those in a region. */
-const MOST_OWN = 16;
+const MOST_OWN = 3;
 
 export class WaysOut {
   readonly exits: RegionExit[] = [];
