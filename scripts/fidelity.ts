@@ -181,6 +181,11 @@ before #PF (AMD) or behind it (SDM vol.3 table 6-2), or takes the place of #GP f
 that it may not push or that it may not go there; and time, CPUID and random numbers, which are
 most of what counts as allowed below in runs that name a commit. A rule excuses a part of a result; the rest must agree.
 
+\`tests/differential/intel.ts\` has what Intel's CPUs do otherwise than AMD's, where an Intel CPU is the host: vector operands that are not
+aligned raise no #AC, operands may wrap around at 4 GiB, x87 stores whose operand raises an unmasked exception do not look at
+memory, a CALL to where it may not go has stored its return address, DPPS adds in another order, exact remainders do not
+underflow, MMX stores that fault have changed the x87, MOVSXD of 16 bits reads 16.
+
 ## Programs of the distribution
 
 Each program runs on the host and in the guest, from the same files; what it says must be the same, byte for byte.
