@@ -34,7 +34,7 @@ export interface RegionControl {
   /** Leaves the region before instruction `i`, which the interpreter carries out. @returns the exit, if it is in the table */
   leaveAt(i: RegionInsn): RegionExit | undefined;
   /** Instructions that are left, without the current one. */
-  left(): Expr;
+  instructionsLeft(): Expr;
   /** The instruction's own branch is taken. */
   branch(): void;
   /** Control goes to a computed rip. */
@@ -299,7 +299,7 @@ export class RegionOps extends RegionFlags implements Partial<Ops<Expr>> {
   }
   /** Puts what a helper looks at where it looks. */
   private before(s: Synced): void {
-    if (s.budget) this.f.store('i32', this.cpu, CPU.budget!, this.control.left());
+    if (s.budget) this.f.store('i32', this.cpu, CPU.budget!, this.control.instructionsLeft());
     const { f, cpu } = this;
     for (const r of s.reads ?? []) this.putInState(r);
     if (!s.flags) return;

@@ -367,7 +367,7 @@ export abstract class RegionMemory extends RegionRegisters {
   }
   /**
    * On a miss the runtime fills the TLB's entry, and the region is left if it cannot. Where there are few loops it is left
-   * at once: the calls would be a quarter of what V8 spends on the region.
+   * at once: the calls would be a fifth of what V8 spends on the region.
    */
   private missed(first: Expr, bytes: () => Expr, write: boolean, leave: () => void): void {
     const { f, cpu } = this;

@@ -108,7 +108,7 @@ export class RegionWriter {
     const { turned, sites } = this.nodes;
     const control = {
       leaveAt: (i: RegionInsn): RegionExit | undefined => this.leaveAt(i),
-      left: (): Expr => this.left(),
+      instructionsLeft: (): Expr => this.instructionsLeft(),
       branch: (): void => this.branchTaken(),
       jump: (rip: Expr): void => this.jump(rip),
       leaveBehindIf: (c: Expr): void => f.unlikely(c, () => this.leaveBehind()),
@@ -367,7 +367,7 @@ export class RegionWriter {
     this.giveBack(-this.owed);
   }
   /** Instructions that are left behind the current one. */
-  private left(): Expr {
+  private instructionsLeft(): Expr {
     const ahead = this.block.insns.length - this.done - 1;
     return x.sub(this.f.get(this.budget), x.i32Const(this.owed - ahead));
   }
