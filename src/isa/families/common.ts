@@ -30,5 +30,9 @@ export const protectedOnly = <V>(s: Ops<V>): void => {
   s.fault(s.or(s.eqz(bitOf(s, s.field('cr0'), 0)), bitOf(s, s.field('eflags'), 17)), 'ud');
 };
 
-/** Offset `bytes` behind `offset`, wrapped at the address size. */
-export const behind = <V>(s: Ops<V>, offset: V, bytes: number): V => s.zext(s.asize, s.add(offset, num(s, bytes)));
+/**
+ * Offset of what lies `bytes` behind the start of an operand. Only the start's is cut to 16 bits: an operand goes on behind
+ * FFFFH, and is beyond the limit there in real mode (SDM vol.3 20.1.1).
+ */
+export const behind = <V>(s: Ops<V>, offset: V, bytes: number): V =>
+  s.zext(s.asize === 16 ? 32 : s.asize, s.add(offset, num(s, bytes)));

@@ -5,6 +5,7 @@
 import { CR0, EFLAGS } from '../layout.ts';
 import type { Ops } from '../ops.ts';
 import { type Row, type RowAttrs, row } from '../row.ts';
+import { behind } from './common.ts';
 
 /** Status word: an unmasked exception is pending (ES). The same bit of fpu_trap makes engines look. */
 const ES = 0x80n;
@@ -17,14 +18,12 @@ export function settle<V>(s: Ops<V>): void {
 }
 
 /** Offset of byte `at` of an image. */
-const offsetAt = <V>(s: Ops<V>, offset: V, at: number): V => s.zext(s.asize, s.add(offset, s.k(BigInt(at))));
-
 /** Stores the first `bytes` (even) of scratch. A restart after a fault in the middle stores the same again. */
 function storeImage<V>(s: Ops<V>, offset: V, bytes: number): void {
   for (let at = 0; at < bytes; ) {
     const w = bytes - at >= 8 ? 64 : bytes - at >= 4 ? 32 : 16;
     const word = s.field('scratch', at >> 3);
-    s.store(w, 'insn', offsetAt(s, offset, at), s.zext(w, s.shr(word, s.k(BigInt((at & 7) * 8)))));
+    s.store(w, 'insn', behind(s, offset, at), s.zext(w, s.shr(word, s.k(BigInt((at & 7) * 8)))));
     at += w / 8;
   }
 }
@@ -35,11 +34,11 @@ function loadImage<V>(s: Ops<V>, offset: V, bytes: number): V[] {
   for (let at = 0; at < bytes; at += 8) {
     const left = bytes - at;
     if (left >= 8) {
-      words.push(s.let(s.load(64, 'insn', offsetAt(s, offset, at))));
+      words.push(s.let(s.load(64, 'insn', behind(s, offset, at))));
       continue;
     }
-    const low = s.let(s.load(left >= 4 ? 32 : 16, 'insn', offsetAt(s, offset, at)));
-    const high = (): V => s.load(16, 'insn', offsetAt(s, offset, at + 4));
+    const low = s.let(s.load(left >= 4 ? 32 : 16, 'insn', behind(s, offset, at)));
+    const high = (): V => s.load(16, 'insn', behind(s, offset, at + 4));
     words.push(left === 6 ? s.let(s.or(low, s.shl(high(), s.k(32n)))) : low);
   }
   return words;
@@ -72,7 +71,7 @@ const storeEnvironment =
     // CPUs look at both ends first, so that a fault finds nothing stored.
     const unit = s.w === 16 ? 16 : 32;
     s.probeStore(unit, 'insn', offset);
-    s.probeStore(unit, 'insn', offsetAt(s, offset, bytes - unit / 8));
+    s.probeStore(unit, 'insn', behind(s, offset, bytes - unit / 8));
     s.call(image, environmentForm(s));
     storeImage(s, offset, bytes);
     s.call(after);

@@ -1,6 +1,7 @@
 /** SSE and SSE2 moves between registers and memory, without arithmetic (SDM vol.1 5.5.1.1, 5.6.1.1, 5.6.3). */
 import type { Ops } from '../ops.ts';
 import { type Row, type RowAttrs, row } from '../row.ts';
+import { behind } from './common.ts';
 import { enterMmx, extended, low, pair, setLow } from './sse-operands.ts';
 
 const SSE: RowAttrs = { unit: 'sse', feature: 'sse' };
@@ -51,7 +52,7 @@ export function maskedStore<V>(s: Ops<V>, bytes: 8 | 16, bits: V, byteAt: (i: nu
   const start = s.let(s.reg(s.asize, 7));
   for (let i = 0; i < bytes; i++) {
     s.if(s.and(s.shr(chosen, s.k(BigInt(i))), s.k(1n)), () => {
-      s.store(8, 'insn', s.zext(s.asize, s.add(start, s.k(BigInt(i)))), byteAt(i));
+      s.store(8, 'insn', behind(s, start, i), byteAt(i));
     });
   }
 }

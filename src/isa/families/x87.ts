@@ -10,6 +10,7 @@
 import { SEG } from '../layout.ts';
 import type { Ops, Width } from '../ops.ts';
 import { type Row, type RowAttrs, row } from '../row.ts';
+import { behind } from './common.ts';
 import { settle } from './fpstate.ts';
 
 const X87: RowAttrs = { unit: 'x87' };
@@ -82,7 +83,7 @@ function memory(
 }
 
 /** Bytes 8 and 9 of an 80-bit memory operand. */
-const highOffset = <V>(s: Ops<V>, offset: V): V => s.zext(s.asize, s.add(offset, s.k(8n)));
+const highOffset = <V>(s: Ops<V>, offset: V): V => behind(s, offset, 8);
 
 /** Row that takes an operand of 80 bits from memory: `exec` is given the low 64 and the high 16. */
 function memory80(name: string, opcode: number, digit: number, exec: <V>(s: Ops<V>, low: V, high: V) => void): Row {
