@@ -62,7 +62,10 @@ export class VcpuBridge implements VcpuHost {
   attach(vcpu: SoftVcpu): void {
     const { apic, clock } = this.board;
     this.vcpu = vcpu;
-    const tsc = (): bigint => this.tsc_now() + this.view.getBigUint64(vcpu.cpu + CPU.tsc_offset!, true);
+    const tsc = (): bigint => {
+      vcpu.clockWasRead();
+      return this.tsc_now() + this.view.getBigUint64(vcpu.cpu + CPU.tsc_offset!, true);
+    };
     this.board.tsc = tsc;
     if (this.model.features.has('kvmclock')) {
       const tscHz = this.tscHz === undefined ? undefined : Number(this.tscHz);

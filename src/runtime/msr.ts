@@ -197,7 +197,7 @@ export function set_msr(cpu: u32, index: u32, value: u64): u32 {
   }
   if (index == EFER) return write_efer(cpu, value);
   if (index == TSC) {
-    store<u64>(cpu + CPU_TSC_OFFSET, value - clock_tsc(cpu));
+    store<u64>(cpu + CPU_TSC_OFFSET, value - ask_clock(cpu));
     store<u32>(cpu + CPU_STOP, STOP_TSC_WRITTEN);
     return 0;
   }
@@ -211,31 +211,30 @@ function clock_tsc(cpu: u32): u64 {
   const now = tsc_number(cpu);
   return now >= 0 ? <u64>now : tsc_now(cpu);
 }
-/** The guest's time-stamp counter. */
-export function guest_tsc(cpu: u32): u64 {
-  return clock_tsc(cpu) + load<u64>(cpu + CPU_TSC_OFFSET);
-}
-
-/** What RDTSC gave last may be this much ahead of the clock, in ticks; more is from before the clock was set. */
+/** What the guest was given last may be this much ahead of the clock, in ticks; more is from before the clock was set. */
 const MOST_AHEAD: u64 = 1 << 20;
 
-/**
- * The same for RDTSC, which kernels carry out at each system call and switch: the clock is the host's and costs more than
- * the call. For some instructions behind a look at it each counts as a tick, which is less than it takes. Never twice the same.
- */
-export function estimated_tsc(cpu: u32): u64 {
-  const window = load<u32>(cpu + CPU_TSC_WINDOW);
-  if (window == 0) return guest_tsc(cpu);
-  const budget = load<u32>(cpu + CPU_BUDGET);
-  const done = load<u32>(cpu + CPU_TSC_BUDGET) - budget;
+/** A look at the clock; never at what was given already. */
+function ask_clock(cpu: u32): u64 {
+  let now = clock_tsc(cpu);
   const given = load<u64>(cpu + CPU_TSC_GIVEN);
-  let now: u64;
-  if (done < window) now = load<u64>(cpu + CPU_TSC_ASKED) + done;
-  else {
-    now = clock_tsc(cpu);
-    store<u64>(cpu + CPU_TSC_ASKED, now);
-    store<u32>(cpu + CPU_TSC_BUDGET, budget);
-  }
+  if (now <= given && given - now < MOST_AHEAD) now = given + 1;
+  store<u64>(cpu + CPU_TSC_ASKED, now);
+  store<u32>(cpu + CPU_TSC_BUDGET, load<u32>(cpu + CPU_BUDGET));
+  return now;
+}
+
+/**
+ * The guest's time-stamp counter. Kernels read it at each system call and switch, and the clock is the host's and costs more
+ * than the call: where there is a window, each instruction in it behind a look at the clock counts as a tick, which is
+ * less than it takes. Never twice the same then.
+ */
+export function guest_tsc(cpu: u32): u64 {
+  const window = load<u32>(cpu + CPU_TSC_WINDOW);
+  if (window == 0) return clock_tsc(cpu) + load<u64>(cpu + CPU_TSC_OFFSET);
+  const done = load<u32>(cpu + CPU_TSC_BUDGET) - load<u32>(cpu + CPU_BUDGET);
+  const given = load<u64>(cpu + CPU_TSC_GIVEN);
+  let now = done < window ? load<u64>(cpu + CPU_TSC_ASKED) + done : ask_clock(cpu);
   if (now <= given && given - now < MOST_AHEAD) now = given + 1;
   store<u64>(cpu + CPU_TSC_GIVEN, now);
   return now + load<u64>(cpu + CPU_TSC_OFFSET);

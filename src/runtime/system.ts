@@ -26,7 +26,7 @@ import {
   SEG_FS,
   SEG_GS,
 } from './gen/layout';
-import { estimated_tsc } from './msr';
+import { guest_tsc } from './msr';
 import { flush_all, flush_all_pcids, flush_page, flush_page_of, flush_pcid } from './spaces';
 import {
   canonical,
@@ -112,7 +112,7 @@ export function cpuid(cpu: u32): void {
 /** RDTSC: #GP under CR4.TSD above level 0. */
 export function read_tsc(cpu: u32): u32 {
   if (cr4(cpu) & CR4_TSD && cpl(cpu) > 0) return raise(cpu, EXC_GP, 0);
-  const tsc = estimated_tsc(cpu);
+  const tsc = guest_tsc(cpu);
   set_gpr(cpu, RAX, tsc & 0xffffffff);
   set_gpr(cpu, RDX, tsc >> 32);
   return 0;

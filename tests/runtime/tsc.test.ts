@@ -17,6 +17,9 @@ const WAIT = [
   0x48, 0xff, 0xc6, 0x0f, 0x31, 0x48, 0xc1, 0xe2, 32, 0x48, 0x09, 0xd0, 0x48, 0x39, 0xd8, 0x72, 0xef, 0xeb, 0xfe,
 ];
 
+// rdtsc; mov rsi, rax; wrmsr; rdtsc; hlt
+const TOLD = [0x0f, 0x31, 0x48, 0x89, 0xc6, 0x0f, 0x30, 0x0f, 0x31, 0xf4];
+
 /** Runs the loop in slices. @returns what was read, and what the clock said each time that it was asked */
 function read(tscWindow: number, clock: () => number, slices: number): { values: bigint[]; asked: number[] } {
   const asked: number[] = [];
@@ -84,6 +87,40 @@ describe('the time-stamp counter', () => {
     expect(turns()).toBeGreaterThan((90 * WINDOW) / 6);
     expect(turns()).toBeLessThan((101 * WINDOW) / 6);
     expect(regions > 0).toBe(engine === 'bt');
+  });
+  it('is not behind what the guest was told otherwise', () => {
+    let now = 0;
+    const told: number[] = [];
+    const tscNumber = (): number => (now += 10_000);
+    const guest = new Guest({ host: { tscNumber, msr_write: tell }, vcpu: { tscWindow: WINDOW } });
+    function tell(): number {
+      guest.vcpu.clockWasRead();
+      told.push(tscNumber());
+      return 0;
+    }
+    const code = guest.frames(1);
+    guest.map(CODE_PAGE, code, PTE.P);
+    guest.memory.write(code, Uint8Array.from(TOLD));
+    guest.enterMode(64, 0);
+    guest.set64('rip', CODE_PAGE);
+    guest.set64('gpr', 0x1234_5678n, 1);
+    expect(guest.vcpu.run(WINDOW)).toBe('hlt');
+    expect(told).toEqual([20_000]);
+    expect([guest.get64('gpr', 6), guest.get64('gpr', 0)]).toEqual([10_000n, 30_000n]);
+  });
+  it('is what was written, or more', () => {
+    let now = 0;
+    const guest = new Guest({ host: { tscNumber: () => (now += 10_000) }, vcpu: { tscWindow: WINDOW } });
+    const code = guest.frames(1);
+    guest.map(CODE_PAGE, code, PTE.P);
+    guest.memory.write(code, Uint8Array.from(TOLD));
+    guest.enterMode(64, 0);
+    guest.set64('rip', CODE_PAGE);
+    guest.set64('gpr', 0x10n, 1);
+    while (guest.get64('rip') < CODE_PAGE + BigInt(TOLD.length)) guest.vcpu.run(WINDOW);
+    const written = 10_000n;
+    expect(guest.get64('gpr', 0)).toBeGreaterThanOrEqual(written);
+    expect(guest.get64('gpr', 0)).toBeLessThan(written + BigInt(WINDOW));
   });
   it('follows a clock that was set back by much', () => {
     let now = 2 ** 40;

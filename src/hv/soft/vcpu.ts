@@ -208,6 +208,13 @@ export class SoftVcpu {
   requestExit(): void {
     this.endSlice(-1);
   }
+  /**
+   * The host's clock has been looked at for the guest: its TSC is taken from the clock when it is read next, so that it is
+   * not behind what the guest was told.
+   */
+  clockWasRead(): void {
+    this.set32('tsc_budget', this.u32('budget') ^ 0x8000_0000);
+  }
   /** Puts the vCPU into its power-on state. */
   reset(): void {
     this.runtime.reset(this.cpu);
@@ -247,8 +254,7 @@ export class SoftVcpu {
     this.cut = 0;
     this.view.setInt32(this.cpu + CPU.budget!, budget, true);
     this.slice = budget;
-    // Half of all values away: RDTSC asks for the clock in each slice.
-    this.set32('tsc_budget', budget ^ 0x8000_0000);
+    this.clockWasRead();
     const why = this.loop();
     this.retired = this.executed;
     this.slice = undefined;
