@@ -1,19 +1,26 @@
 // FXSAVE images (SDM vol.1 table 10-2) to and from a vCPU's state.
 import type { ReferenceState } from '../../src/engine/reference/state.ts';
-import { FX_SIZE, YMMH_SIZE } from './case.ts';
+import { FX_SIZE, type Result, YMMH_SIZE } from './case.ts';
 
 /*
  * +0 FCW u16, +2 FSW u16 (bits 11-13 TOP), +4 abridged tag u8 (bit i: Ri is not empty), +24 MXCSR u32,
  * +32 + 16 i ST(i) 80 bits, +160 + 16 i XMMi
  */
-const FCW = 0;
-const FSW = 2;
+export const FCW = 0;
+export const FSW = 2;
 const TAG = 4;
-const MXCSR = 24;
-const ST = 32;
-const XMM = 160;
+export const MXCSR = 24;
+export const ST = 32;
+export const XMM = 160;
 const TOP_SHIFT = 11;
 const TOP_MASK = 7 << TOP_SHIFT;
+
+/** A result with bytes [from, to) of its FXSAVE image taken from another, under a mask. */
+export function withFx(got: Result, want: Result, from: number, to: number, mask = 0xff): Result {
+  const fx = got.fx.slice();
+  for (let i = from; i < to; i++) fx[i] = (fx[i]! & ~mask) | (want.fx[i]! & mask);
+  return { ...got, fx };
+}
 
 /** The state after reset by software: FNINIT, MXCSR 1F80, registers zero. */
 export function initialFx(): Uint8Array {

@@ -1,9 +1,10 @@
 // Where a CPU may differ from another within the architecture, or where the manual leaves a result undefined that is
 // not a flag. A rule takes over from what was expected the part that it excuses; everything else must still agree.
 import { EFLAGS, EXC } from '../../src/isa/layout.ts';
-import { atUnderflow, ordinalOf, UNDERFLOW } from '../softfloat/ordinal.ts';
+import { decidesUnderflow, ordinalOf, UNDERFLOW } from '../softfloat/ordinal.ts';
 import type { Case, Result } from './case.ts';
 import { differences } from './engine.ts';
+import { FSW, ST, withFx, XMM } from './fx.ts';
 import { intelDiffers } from './intel.ts';
 
 /** Count of a shift, from its immediate or CL, cut as for operands of up to 32 bits. */
@@ -15,29 +16,16 @@ function shiftCount(c: Case): number {
 type Rule = (c: Case, want: Result, got: Result) => Result;
 const faulted = (r: Result): boolean => r.vector >= 0;
 
-/** A result with bytes [from, to) of its FXSAVE image taken from another, under a mask. */
-function withFx(got: Result, want: Result, from: number, to: number, mask = 0xff): Result {
-  const fx = got.fx.slice();
-  for (let i = from; i < to; i++) fx[i] = (fx[i]! & ~mask) | (want.fx[i]! & mask);
-  return { ...got, fx };
-}
-
 /** Byte of an FXSAVE image with C1 of FSW, and its bit. */
 const C1_BYTE = 3;
 const C1 = 0x02;
 const ignoreC1: Rule = (_c, want, got) => withFx(got, want, C1_BYTE, C1_BYTE + 1, C1);
-
-const ST = 32;
-const XMM = 160;
 
 /** A register of an FXSAVE image as an integer whose steps are units in the last place. */
 function ordinal(fx: Uint8Array, at: number): bigint {
   const view = new DataView(fx.buffer, fx.byteOffset + at);
   return ordinalOf(view.getUint16(8, true), view.getBigUint64(0, true));
 }
-
-/** Where FSW is. */
-const FSW = 2;
 
 /**
  * Transcendental functions are accurate to one unit in the last place at most (SDM vol.1 8.3.10): two CPUs may round
@@ -48,7 +36,7 @@ const transcendental: Rule = (c, want, got) => {
   for (const i of [0, 1]) {
     const at = ST + 16 * i;
     const [a, b] = [ordinal(want.fx, at), ordinal(got.fx, at)];
-    const edge = atUnderflow(a) && atUnderflow(b);
+    const edge = decidesUnderflow(a, b);
     if (edge || (a - b >= -2n && a - b <= 2n)) near = withFx(near, want, at, at + 10);
     if (!edge) continue;
     near = withFx(near, want, FSW, FSW + 1, UNDERFLOW & 0xff);

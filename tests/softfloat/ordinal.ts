@@ -14,10 +14,14 @@ const UNBIASED = 24576n << 63n;
 export const UNDERFLOW = 0x8090;
 
 /**
- * Whether a result lies where one unit decides about underflow: beside the smallest normal number, or unmasked beside
- * it with the exponent that the response has changed. Zero's neighbours are denormal, and raise it if they are inexact.
+ * Whether two results of one instruction lie where one unit in the last place decides about underflow: both beside the
+ * smallest normal number, or one of them there with the exponent that an unmasked underflow has changed; or both beside
+ * zero and not the same, as one of them is denormal then.
  */
-export function atUnderflow(ordinal: bigint): boolean {
-  const magnitude = ordinal < 0n ? -ordinal : ordinal;
-  return [0n, SMALLEST, SMALLEST + UNBIASED].some((edge) => magnitude >= edge - 1n && magnitude <= edge + 1n);
+export function decidesUnderflow(a: bigint, b: bigint): boolean {
+  if (a < 0n !== b < 0n && a !== 0n && b !== 0n) return false;
+  const [x, y] = [a, b].map((v) => (v < 0n ? -v : v)) as [bigint, bigint];
+  const isAt = (v: bigint): boolean => v >= SMALLEST - 1n && v <= SMALLEST + 1n;
+  const isSmallest = (v: bigint): boolean => isAt(v) || isAt(v - UNBIASED);
+  return (isSmallest(x) && isSmallest(y)) || (x <= 1n && y <= 1n && x !== y);
 }

@@ -3,7 +3,7 @@
 import { expect } from 'vitest';
 import type { Exports } from './build.ts';
 import { extended, Random } from './operands.ts';
-import { atUnderflow, ordinalOf, UNDERFLOW } from './ordinal.ts';
+import { decidesUnderflow, ordinalOf, UNDERFLOW } from './ordinal.ts';
 import type { Case, Op } from './x87-ops.ts';
 
 // Record in and out: 108-byte image, 4 unused, 16-byte memory operand, u32 op, u32 eflags.
@@ -164,7 +164,7 @@ function sameWithin(
   const [a, b] = [ordinal(mine), ordinal(theirs)];
   const distance = a - b;
   const near = distance <= BigInt(ulps) && -distance <= BigInt(ulps);
-  const edge = atUnderflow(a) && atUnderflow(b);
+  const edge = decidesUnderflow(a, b);
   if (edge) leeway.fsw |= UNDERFLOW;
   if (edge || (near && distance !== 0n)) leeway.ftw |= 3 << (2 * physical);
   return near || (edge && !masked);
@@ -177,7 +177,8 @@ function differences(mine: readonly string[], theirs: readonly string[], op: Op)
   const [top, masked] = [numberOf(theirs[1]!) >> TOP_SHIFT, (numberOf(theirs[0]!) & UM) !== 0];
   const same = mine.map((item, i) => {
     const other = theirs[i]!;
-    const st = ulps > 0 ? /^st(\d)/.exec(item)?.[1] : undefined;
+    // Results are in the first two.
+    const st = ulps > 0 ? /^st([01])=/.exec(item)?.[1] : undefined;
     if (st === undefined) return item === other;
     return sameWithin(ulps, item, other, masked, (top + Number(st)) & 7, leeway);
   });
