@@ -46,9 +46,10 @@ describe('accesses that are looked up together', () => {
   });
 });
 
+const STACK = 0x3000_0000n;
+
 describe('a frame that is looked up at once', () => {
   const COUNT = 3000;
-  const STACK = 0x3000_0000n;
   // A loop calls a function, of some blocks, that saves four registers: 0 call; 5 dec rcx; 8 jnz 0; a jmp to itself;
   // c inc rax; f push rbx, rbp, rsi, rdi; 13 test al, 1; 15 jz 19; 17 nop, nop; 19 test al, 2; 1b jz 1f; 1d nop, nop;
   // 1f pop rdi, rsi, rbp, rbx; 23 ret
@@ -91,5 +92,33 @@ describe('a frame that is looked up at once', () => {
     expect(done.registers).toEqual(registers(rsp));
     expect(new Set(done.regions).size).toBeLessThan(done.regions.length);
     expect(done.regions).not.toContain(POP);
+  });
+});
+
+describe('a store behind a load off the same value', () => {
+  // Two blocks, as loops of one are written otherwise: 0 mov rax, [rdi]; 3 mov [rdi + 8], rax; 7 dec rcx; a jz e; c jmp 0;
+  // e mov rdi, rsi; 11 mov cl, 1; 13 jmp 0
+  const LOOP = [0x48, 0x8b, 0x07, 0x48, 0x89, 0x47, 8, 0x48, 0xff, 0xc9, 0x74, 2, 0xeb, 0xf2];
+  const CODE = [...LOOP, 0x48, 0x89, 0xf7, 0xb1, 1, 0xeb, 0xeb];
+  const STORE = CODE_PAGE + 3n;
+
+  it('asks for the page anew: it may be there for loads only', () => {
+    let regions = 0;
+    const guest = new Guest({ vcpu: { engine: 'bt', hotThreshold: 40, onRegion: () => void regions++ } });
+    const [code, writable, readable] = [guest.frames(1), guest.frames(1), guest.frames(1)];
+    guest.map(CODE_PAGE, code, PTE.P | PTE.US);
+    guest.map(STACK, writable, PTE.P | PTE.US | PTE.RW);
+    guest.map(STACK + 0x1000n, readable, PTE.P | PTE.US);
+    guest.memory.write(code, Uint8Array.from(CODE));
+    guest.enterMode(64, 3);
+    guest.set64('rip', CODE_PAGE);
+    guest.set64('gpr', 500n, 1);
+    guest.set64('gpr', STACK, 7);
+    guest.set64('gpr', STACK + 0x1000n, 6);
+    for (let n = 0; n < 10; n++) if (guest.vcpu.run(500) === 'hlt') break;
+    expect(regions).toBeGreaterThan(0);
+    expect(guest.get64('cr2')).toBe(STACK + 0x1008n);
+    const frame = guest.kernelStack - 40;
+    expect(guest.view.getBigUint64(guest.ram + frame, true)).toBe(STORE);
   });
 });

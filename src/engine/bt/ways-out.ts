@@ -12,6 +12,7 @@ import { pageOf, type RegionInsn } from './cfg.ts';
 
 /** What becomes a REGION_EXIT, or a REGION_PAGE if all is 0; `page` is the number of the record's page. */
 export interface RegionExit {
+  /** Changes while the region is written, see Span. */
   handler: number;
   readonly rec: number;
   readonly back: number;

@@ -4,8 +4,8 @@
  *
  * Counted on 22 November 2026 by handlers that added one to a counter each: the boot of Debian's cloud kernel and the
  * seven operations of bench/guest/system.c, Python and gzip, dispersed code; and the boot of the 686 kernel with the
- * seven operations. Added since: the indexed jump through a table, which compilers and interpreters make of a switch. They were 98.4 % of what the 64-bit guests carried out but for repeated instructions, 97.6 % of the
- * 32-bit one.
+ * seven operations. They were 98.4 % of what the 64-bit guests carried out but for repeated instructions, 97.6 % of the
+ * 32-bit one. Added since: the indexed jump through a table, which compilers and interpreters make of a switch.
  */
 export const COMMON_HANDLERS: readonly string[] = `
 mov 89 /r 64
