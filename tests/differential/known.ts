@@ -110,6 +110,13 @@ const misalignedMode: Rule = (_c, want, got) => {
 /** Both operands fault in two ways: either fault may be the one that is reported. */
 const eitherFault: Rule = (_c, want, got) => (faulted(want) && faulted(got) ? { ...want } : got);
 
+/** RDSEED and RDRAND where the host has no number ready: zero with CF clear (SDM vol.2 RDSEED). Plinth always has one. */
+const noNumberReady = (c: Case, want: Result): boolean => {
+  const to = c.insn.operands[0];
+  if (!/^rdrand|^rdseed/.test(c.insn.row.name) || to?.kind !== 'reg') return false;
+  return !faulted(want) && (want.rflags & EFLAGS.CF) === 0 && BigInt.asUintN(c.insn.w, want.gpr[to.n]!) === 0n;
+};
+
 /**
  * Rows whose result is the machine's or the moment's: time, CPUID, the components of XCR0, random numbers, the number of
  * the CPU. How wide it is, the flags and all else are compared all the same.
@@ -129,7 +136,7 @@ const machineOwn: Rule = (c, want, got) => {
   for (const r of OWN_REGISTERS[row.name] ?? named) {
     gpr[r] = (gpr[r]! & ~((1n << BigInt(bits)) - 1n)) | BigInt.asUintN(bits, want.gpr[r]!);
   }
-  return { ...got, gpr };
+  return { ...got, gpr, rflags: noNumberReady(c, want) ? got.rflags & ~EFLAGS.CF : got.rflags };
 };
 
 const RULES: readonly (readonly [RegExp, Rule])[] = [
