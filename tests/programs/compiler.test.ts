@@ -4,8 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { openRegionCompiler } from '../../src/cli/app/region-compiler.ts';
 import { packJob, type RegionCompiler } from '../../src/engine/bt/job.ts';
+import type { TranslatorLimits } from '../../src/engine/bt/translator.ts';
 import { ROWS } from '../../src/isa/rows.ts';
-import { CODE, CODE_PAGE } from '../differential/case.ts';
+import { CODE, CODE_PAGE, DATA } from '../differential/case.ts';
 import { Guest, PTE } from '../differential/guest.ts';
 import { LateCompiler } from './compiler.ts';
 import { type ForcedMode, Lockstep } from './lockstep.ts';
@@ -15,10 +16,15 @@ const PROGRAMS = 4;
 const TIMEOUT = 600_000;
 const FEATURES = new Set(ROWS.flatMap((r) => r.feature ?? []));
 
-describe.for([1, 6])('random programs, regions that are %i looks late', (delay) => {
+// In small batches, places wait while they become entries of other regions.
+describe.for([
+  [1, 32],
+  [6, 32],
+  [1, 2],
+] as const)('random programs, regions that are %i looks late, %i at once', ([delay, maxBatch]) => {
   it('agree with the interpreter', { timeout: TIMEOUT }, () => {
     const compiler = new LateCompiler(delay);
-    const vcpu = { engine: 'bt', hotThreshold: 6, compiler } as const;
+    const vcpu = { engine: 'bt', hotThreshold: 6, compiler, translatorLimits: { maxBatch } } as const;
     const mode: ForcedMode = { name: `${delay} looks late`, vcpu, slice: 40, flush: 8, drop: 30 };
     const lockstep = new Lockstep(mode);
     let regions = 0;
@@ -33,18 +39,24 @@ describe.for([1, 6])('random programs, regions that are %i looks late', (delay) 
   });
 });
 
-/** A loop that adds to RAX as often as RCX says, then waits for ever. */
+/** add rax, 3; dec rcx; jnz; jmp to itself */
+const ADDITIONS = [0x48, 0x83, 0xc0, 3, 0x48, 0xff, 0xc9, 0x75, 0xf7, 0xeb, 0xfe];
+
+/** A loop that does something as often as RCX says, then waits for ever; usually it adds to RAX. */
 class Loop {
   readonly guest: Guest;
   readonly frame: number;
 
-  constructor(count: number, compiler: RegionCompiler) {
-    this.guest = new Guest({ vcpu: { engine: 'bt', hotThreshold: 50, compiler } });
+  constructor(
+    count: number,
+    compiler: RegionCompiler,
+    code: readonly number[] = ADDITIONS,
+    translatorLimits?: Partial<TranslatorLimits>,
+  ) {
+    this.guest = new Guest({ vcpu: { engine: 'bt', hotThreshold: 50, compiler, translatorLimits } });
     const { guest } = this;
     this.frame = guest.frames(1);
     guest.map(CODE_PAGE, this.frame, PTE.P | PTE.US | PTE.RW);
-    // add rax, 3; dec rcx; jnz; jmp to itself
-    const code = [0x48, 0x83, 0xc0, 3, 0x48, 0xff, 0xc9, 0x75, 0xf7, 0xeb, 0xfe];
     guest.memory.write(this.frame + Number(CODE - CODE_PAGE), Uint8Array.from(code));
     guest.enterMode(64, 3);
     guest.set64('rip', CODE);
@@ -128,6 +140,31 @@ describe('a region that comes later', () => {
     expect(loop.counters).toMatchObject({ regions: 1, workerMs: 0 });
     finish(loop);
     expect(loop.sum).toBe(3n * BigInt(COUNT));
+  });
+});
+
+describe('a place that waits for a region of its own', () => {
+  // jmp a; a: call rdi; behind: dec rcx; jnz a; jmp to itself; f: jmp g; g: jmp h; h: ret
+  const CODE_OF_CALLS = [0xeb, 0, 0xff, 0xd7, 0x48, 0xff, 0xc9, 0x75, 0xf9, 0xeb, 0xfe, 0xeb, 0, 0xeb, 0, 0xc3];
+  const F = 11n;
+
+  it('gets none if it has become the entry of another meanwhile', () => {
+    const compiler = new LateCompiler(Number.POSITIVE_INFINITY);
+    const loop = new Loop(2 ** 40, compiler, CODE_OF_CALLS, { maxBatch: 1 });
+    loop.guest.map(DATA, loop.guest.frames(1), PTE.P | PTE.US | PTE.RW);
+    loop.guest.set64('gpr', CODE + F, 7);
+    loop.guest.set64('gpr', DATA + 0x800n, 4);
+    // All is decoded, and the compiler's thread not looked at for a while: five places are hot before one is planned.
+    loop.run(100);
+    loop.guest.vcpu.translator!.flush();
+    // Three jobs are the most that are under way: those of a, f and g.
+    for (let n = 0; n < 8; n++) loop.run(1000);
+    expect(compiler.asked).toBe(3);
+    compiler.delay = 0;
+    // That of a has what is behind the call as an entry.
+    for (let n = 0; n < 8; n++) loop.run(1000);
+    expect(compiler.asked).toBe(4);
+    expect(loop.counters).toMatchObject({ regions: 4, late: 0 });
   });
 });
 

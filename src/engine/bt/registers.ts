@@ -311,17 +311,18 @@ export abstract class RegionRegisters extends VectorWasm {
   /** Replaces `w` bits at `shift` of a register (SDM vol.1 3.4.1.1: 8- and 16-bit writes keep the rest). */
   protected insert(r: number, shift: number, w: number, v: Expr): void {
     const { f } = this;
-    const bits = Math.max(this.known[r]!.bits, 16);
+    const field = ones(w) << BigInt(shift);
+    const old = this.known[r]!.bits;
     const value = f.let(x.bitsOf(i64(v)) <= w ? i64(v) : x.and(i64(v), x.i64Const(ones(w))));
-    if (this.inState) {
-      this.putWrittenOne(r);
-      f.store(w === 8 ? 'i64_8' : 'i64_16', this.cpu, CPU.gpr! + r * 8 + shift / 8, value);
-    } else {
-      const kept = x.and(this.gpr(r), x.i64Const(~(ones(w) << BigInt(shift))));
-      f.setVariable(this.gprVar(r), x.or(kept, x.binary('shl', value, x.i64Const(shift))));
-    }
+    const low8 = w === 8 && shift === 0 ? value : undefined;
+    const put = x.binary('shl', value, x.i64Const(shift));
+    const whole = old <= w && shift === 0 ? put : x.or(x.and(this.gpr(r), x.i64Const(~field)), put);
     this.noteWrite(r);
-    this.known[r] = { ...NOTHING, bits, low8: w === 8 && shift === 0 ? value : undefined };
+    const bits = Math.max(old, shift + w);
+    if (!this.inState) f.setVariable(this.gprVar(r), whole);
+    // Not stored as a part: a processor would make the next load of the whole wait for that.
+    const kept = this.inState ? x.known(f.let(whole), bits, newOrigin()) : undefined;
+    this.known[r] = { ...NOTHING, bits, value: kept, low8, isNew: this.inState };
   }
   /**
    * The vector of a register. If only lane 0 was written, that is put into it here, in a tree that is worth something

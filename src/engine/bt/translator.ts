@@ -31,12 +31,15 @@ const FLUSH_MS = 1.5;
 /** Sizes that tests make small, so that regions end and are dropped all the time. */
 export interface TranslatorLimits extends RegionLimits {
   readonly maxLiveModules: number;
+  /** Regions that go into one module. */
+  readonly maxBatch: number;
   /** Places of the table for regions: at least as many as are made at once. */
   readonly tableSlots: number;
 }
 const LIMITS: TranslatorLimits = {
   ...REGION_LIMITS,
   maxLiveModules: MAX_LIVE_MODULES,
+  maxBatch: MAX_BATCH,
   tableSlots: TABLE_SIZE - FIRST_REGION,
 };
 
@@ -257,7 +260,7 @@ export class Translator {
     this.counters.ms += performance.now() - started;
   }
   private translate(): void {
-    const plans = this.planBatch(MAX_BATCH, Number.POSITIVE_INFINITY);
+    const plans = this.planBatch(Number.POSITIVE_INFINITY);
     if (plans.length === 0) return;
     const written = writeModule(plans);
     // Where everything is translated at once, in tests, a mistake of the translator is not passed over.
@@ -273,7 +276,7 @@ export class Translator {
       return;
     }
     if (this.underway.size >= MAX_JOBS) return;
-    const plans = this.planBatch(MAX_BATCH, JOB_INSNS);
+    const plans = this.planBatch(JOB_INSNS);
     if (plans.length === 0) return;
     const id = this.nextJob++;
     this.underway.set(id, { plans, generation: this.generation, since: performance.now() });
@@ -300,14 +303,16 @@ export class Translator {
     this.compiler = undefined;
   }
 
-  /** Plans of what waits: of so many entries at the most, and none after so many instructions. */
-  private planBatch(maxEntries: number, maxInsns: number): Plan[] {
+  /** Plans of what waits: none after so many instructions. */
+  private planBatch(maxInsns: number): Plan[] {
     const plans: Plan[] = [];
     const covered = new Set<number>();
     let insns = 0;
-    for (const p of [...this.pending.values()].slice(0, maxEntries)) {
+    for (const p of [...this.pending.values()].slice(0, this.limits.maxBatch)) {
       if (insns >= maxInsns) break;
       this.pending.delete(p.rec);
+      // It has become an entry of another region while it waited.
+      if (this.originals.has(p.rec)) continue;
       // What another region of the batch contains is seldom jumped to from outside once that is there.
       if (covered.has(p.rec)) {
         this.heat.restart(p.rec);
