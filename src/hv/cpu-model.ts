@@ -106,11 +106,13 @@ export interface CpuidResult {
   edx: number;
 }
 
+/** The bits by leaf: programs ask for dozens of leaves when they start, most of which have none. */
+const BITS_OF_LEAF = Map.groupBy(FEATURE_BITS, (f) => f.leaf);
 function featureRegisters(m: CpuModel, leaf: number, subleaf: number): CpuidResult {
   const out: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
-  for (const f of FEATURE_BITS) {
+  for (const f of BITS_OF_LEAF.get(leaf) ?? []) {
     // Only leaves 7 and 0DH of these look at ECX.
-    const matches = f.leaf === leaf && ((leaf !== 7 && leaf !== 0xd) || f.subleaf === subleaf);
+    const matches = (leaf !== 7 && leaf !== 0xd) || f.subleaf === subleaf;
     if (matches && m.features.has(f.name)) out[f.register] |= 1 << f.bit;
   }
   return out;
