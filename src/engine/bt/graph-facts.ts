@@ -1,6 +1,6 @@
 /** What is known of a region's graph before it is written: pages worth remembering, loops and what they consist of. */
 import type { Block, Cfg } from './cfg.ts';
-import { accessKey, type PageUse, STACK_KEY } from './memory.ts';
+import { accessKey, type PageUse, STACK_KEY } from './hosts.ts';
 import { rowUse } from './rowuse.ts';
 import type { Structure } from './structure.ts';
 import { SYNCED_HELPERS } from './synced.ts';

@@ -6,7 +6,8 @@ import { ccOp, ccRecipe, condition, FLAG_RECIPES, recipeCondition, recipeFlag } 
 import { CPU } from '../../isa/layout.ts';
 import { FLAG_BIT, FLAGS, type Flag, type Width } from '../../isa/ops.ts';
 import * as x from '../../wasm/expr.ts';
-import { type MemoryKnowledge, RegionMemory } from './memory.ts';
+import type { MemoryKnowledge } from './hosts.ts';
+import { RegionMemory } from './memory.ts';
 import type { CarriedRegisters } from './registers.ts';
 
 type Expr = x.Expr;

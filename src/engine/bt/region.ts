@@ -14,14 +14,14 @@ import type { FunctionBuilder, Label, ModuleBuilder } from '../../wasm/module.ts
 import { HANDLER } from '../interp/chain.ts';
 import { isOfNumbers, RegionOps } from './backend.ts';
 import { type Block, type Cfg, ENTRY_NODE, pageOf, RETURN_NODE, type RegionInsn } from './cfg.ts';
-import { commonComparisons, lastComparison, loopComparison } from './comparisons.ts';
-import { accessedOnce, gathers, loopShare, pagesKept, TIGHT_BLOCKS, turnsTogether } from './graph-facts.ts';
+import { commonComparisons, loopComparison } from './comparisons.ts';
+import { accessedOnce, loopShare, pagesKept, TIGHT_BLOCKS } from './graph-facts.ts';
 import { guardsOf } from './guards.ts';
-import type { Comparison, Knowledge } from './lazy-flags.ts';
+import type { Comparison } from './lazy-flags.ts';
 import { blocksNeedingFlags } from './liveness.ts';
 import { isWayIn, RegionNodes } from './nodes.ts';
-import type { CarriedRegisters } from './registers.ts';
 import type { Structure } from './structure.ts';
+import { TurnWriter } from './turns.ts';
 import { EXIT_EVENTS, EXIT_RIP, type RegionExit, WaysOut } from './ways-out.ts';
 
 type Expr = x.Expr;
@@ -41,28 +41,6 @@ export interface RegionLinks {
   readonly inTurns: boolean;
   /** The code page of a page of the region, and how often that had been dropped. */
   pages(d: number): { readonly page: number; readonly drops: number };
-}
-
-/** A turn of a loop that is being written. */
-interface Turn {
-  /** Position of the block. */
-  readonly at: number;
-  /** Instructions to take off the budget at its begin, and how many of them are those of turns behind it. */
-  readonly spent: number;
-  readonly ahead: number;
-  /** Goes on with the next turn. */
-  again(): void;
-}
-
-/** What the turns of a loop behind its first one begin and end with. */
-interface FurtherTurns {
-  readonly carried: CarriedRegisters;
-  /** What each ends with, if it does; else whether the flags are in their locals. */
-  readonly comparison: Comparison | undefined;
-  readonly settled: boolean;
-  goToFirst(): void;
-  /** By page of the loop, where it is changed. */
-  readonly pages: readonly Label[];
 }
 
 export class RegionWriter {
@@ -94,7 +72,7 @@ export class RegionWriter {
   private block!: Block;
   private done = 0;
   private node = 0;
-  private turn: Turn | undefined;
+  private readonly turns: TurnWriter;
   /** The instruction being written stands behind STI: see `endShadow`. */
   private inShadow = false;
 
@@ -120,6 +98,15 @@ export class RegionWriter {
     this.budget = f.variable('i32');
     this.pageNumbers = [...new Set([...cfg.blocks.keys()].map(pageOf))].filter((d) => d !== 0);
     this.waysOut = new WaysOut(f, this.ops, this.pageNumbers.length);
+    this.turns = new TurnWriter(f, this.ops, {
+      budget: this.budget,
+      blockCode: (b) => this.blockCode(b),
+      takeCompared: () => this.takeCompared(this.node),
+      needsFlags: (at) => this.needFlags.has(at),
+      settleFor: (at) => this.settleFor(at),
+      giveBack: (count) => this.giveBack(count),
+      leaveBefore: (i) => void this.leaveBefore(i, 0),
+    });
     this.returnTo = f.variable('i64');
     this.verified = f.variable('i32');
   }
@@ -207,7 +194,7 @@ export class RegionWriter {
     if (key === RETURN_NODE) this.returnCode();
     else if (key === ENTRY_NODE) this.entryCode();
     else if (isWayIn(key)) this.goToNode(Math.floor(key));
-    else if (this.nodes.turned.has(key)) this.turns(this.cfg.blocks.get(key)!);
+    else if (this.nodes.turned.has(key)) this.turns.write(this.cfg.blocks.get(key)!);
     else this.blockCode(this.cfg.blocks.get(key)!);
   }
   /** The record that the interpreter came by tells the entry. */
@@ -226,11 +213,12 @@ export class RegionWriter {
   }
   /** Goes from the current node to a position: inside the region if it is a block there. */
   private goTo(target: number): void {
-    if (this.turn?.at === target) {
-      this.turn.again();
+    const { turn } = this.turns;
+    if (turn?.at === target) {
+      turn.again();
       return;
     }
-    if (this.turn) this.giveBack(this.turn.ahead);
+    if (turn) this.giveBack(turn.ahead);
     this.enterPage(target);
     this.goToNode(this.nodes.wayTo(target, this.s.order[this.node]));
   }
@@ -331,7 +319,8 @@ export class RegionWriter {
     ops.inTightLoop = this.s.loopSizes()[this.node]! <= TIGHT_BLOCKS && !this.nodes.turned.has(b.at);
     ops.inNumbers = isOfNumbers(b.insns);
     ops.accessedOnce = ops.inTightLoop ? accessedOnce(b) : NOTHING_KEPT;
-    if (this.turn) this.giveBack(-this.turn.spent);
+    const { turn } = this.turns;
+    if (turn) this.giveBack(-turn.spent);
     else this.owed += b.insns.length;
     if (this.instructions(b)) this.blockEnd(b);
   }
@@ -375,91 +364,6 @@ export class RegionWriter {
   private giveBack(count: number): void {
     const { f } = this;
     if (count !== 0) f.setVariable(this.budget, x.add(f.get(this.budget), x.i32Const(count)));
-  }
-  /**
-   * A block that is a loop by itself: its first turn, which finds out what all others begin with, and several that follow
-   * each other in a loop. Only there the budget is looked at, and what is carried is where it is expected. A turn that
-   * finds an access on another page, or a number that takes a helper, goes back to its begin and is the first again: so
-   * the inner loop is without calls.
-   */
-  private turns(b: Block): void {
-    const { f, ops, node } = this;
-    const comparison = lastComparison(b);
-    const settled = !comparison && this.needFlags.has(b.at);
-    f.loop((first) => {
-      ops.forget();
-      this.takeCompared(node);
-      ops.beginTurns();
-      this.turnCode(b, b.insns.length, 0);
-      const carried = ops.endFirstTurn(settled);
-      /** Variable: the budget when a page was changed last. */
-      const changedAt = f.variable('i32');
-      const goToFirst = (): void => {
-        this.settleFor(b.at);
-        f.br(first);
-      };
-      f.loop((again) => {
-        // Behind the block of each page it is changed; the turn begins again then.
-        const count = ops.pagesToChange(gathers(b));
-        const inside = (pages: readonly Label[]): void => {
-          const number = count - pages.length - 1;
-          if (number < 0) {
-            this.furtherTurns(b, { carried, comparison, settled, goToFirst, pages });
-            return;
-          }
-          f.block((label) => inside([label, ...pages]));
-          ops.takeCarried(carried, comparison);
-          // A turn whose accesses are on both sides of a page's end would change it for ever.
-          const isSameTurn = x.compare('eq', f.get(changedAt), f.get(this.budget));
-          f.unlikely(isSameTurn, goToFirst);
-          f.setVariable(changedAt, f.get(this.budget));
-          ops.changePage(number, goToFirst);
-          f.br(again);
-        };
-        inside([]);
-      });
-    });
-    f.unreachable();
-    ops.endTurns();
-  }
-  /** The turns of a loop behind its first one. */
-  private furtherTurns(b: Block, { carried, comparison, settled, goToFirst, pages }: FurtherTurns): void {
-    const { f, ops } = this;
-    const [length, count] = [b.insns.length, turnsTogether(b)];
-    f.loop((label) => {
-      ops.takeCarried(carried, comparison);
-      for (let left = count - 1; left >= 0; left--) {
-        ops.beginTurn((page) => {
-          this.giveBack((left + 1) * length);
-          if (page === undefined) {
-            goToFirst();
-            return;
-          }
-          ops.endTurn(carried, settled);
-          f.br(pages[page]!);
-        });
-        this.turnCode(b, left === count - 1 ? count * length : 0, left * length);
-      }
-      f.unlikely(x.compare('lt_s', f.get(this.budget), x.i32Const(0)), () => this.leaveBefore(b.insns[0]!, 0));
-      ops.endTurn(carried, settled);
-      f.br(label);
-    });
-    f.unreachable();
-  }
-  /** One turn, behind which the next one follows. */
-  private turnCode(b: Block, spent: number, ahead: number): void {
-    const { f, ops } = this;
-    let behind: Knowledge | undefined;
-    f.block((next) => {
-      const again = (): void => {
-        behind = ops.knowledge;
-        f.br(next);
-      };
-      this.turn = { at: b.at, spent, ahead, again };
-      this.blockCode(b);
-    });
-    this.turn = undefined;
-    ops.knowledge = behind!;
   }
   private blockEnd(b: Block): void {
     switch (b.end.kind) {
@@ -524,7 +428,7 @@ export class RegionWriter {
 
   // --- leaving ---------------------------------------------------------------------------------------------
   private leaveAt(i: RegionInsn): RegionExit | undefined {
-    const unspent = this.block.insns.length - this.done + (this.turn?.ahead ?? 0);
+    const unspent = this.block.insns.length - this.done + (this.turns.turn?.ahead ?? 0);
     if (!this.inShadow) return this.leaveBefore(i, unspent);
     // Whoever goes on there is to see the shadow, also when the budget is used up.
     this.giveBack(unspent);
