@@ -7,13 +7,19 @@ import type { FuzzOptions, FuzzSummary } from '../../scripts/fuzz.ts';
 const root = join(import.meta.dirname, '../..');
 
 export function fuzz(o: FuzzOptions): FuzzSummary {
-  const { status, stdout } = spawnSync(join(root, 'node_modules/.bin/vitest'), ['run', 'tests/devices'], {
-    cwd: root,
-    env: { ...process.env, PLINTH_DEVICE_RUNS: `${o.cases}`, NO_COLOR: '1' },
-    encoding: 'utf8',
-    timeout: o.limit,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  // On threads: processes of its own would go on when it is ended in the middle of a test.
+  const { status, stdout } = spawnSync(
+    join(root, 'node_modules/.bin/vitest'),
+    ['run', '--pool=threads', 'tests/devices'],
+    {
+      cwd: root,
+      env: { ...process.env, PLINTH_DEVICE_RUNS: `${o.cases}`, NO_COLOR: '1' },
+      encoding: 'utf8',
+      timeout: o.limit,
+      killSignal: 'SIGKILL',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   const failed = stdout.split('\n').filter((line) => /FAIL|Counterexample|seed:/.test(line));
   const tests = Number(/Tests\s+(?:\d+ failed \| )?(\d+) passed/.exec(stdout)?.[1] ?? 0);
   const mismatches = status === 0 ? [] : failed.length > 0 ? failed : ['the tests of the devices did not end'];
