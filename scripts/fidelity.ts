@@ -184,7 +184,8 @@ most of what counts as allowed below in runs that name a commit. A rule excuses 
 \`tests/differential/intel.ts\` has what Intel's CPUs do otherwise than AMD's, where an Intel CPU is the host: vector operands that are not
 aligned raise no #AC, operands may wrap around at 4 GiB, x87 stores whose operand raises an unmasked exception do not look at
 memory, a CALL to where it may not go has stored its return address, DPPS adds in another order, exact remainders do not
-underflow, MMX stores that fault have changed the x87, MOVSXD of 16 bits reads 16.
+underflow, MMX stores that fault have changed the x87, MOVSXD of 16 bits reads 16, MOVS and STOS with 32-bit addresses that are
+not repeated once clear the upper halves of their registers.
 
 ## Programs of the distribution
 

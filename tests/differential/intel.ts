@@ -36,6 +36,13 @@ const faulted = (r: Result): boolean => r.vector >= 0;
 const restAgrees = (c: Case, want: Result, got: Result, excused: Partial<Result> = {}): boolean =>
   differences(c, want, { ...got, ...excused }).length === 0;
 
+/** Whether results of a string instruction with 32-bit addresses differ only in the upper halves of RCX, RSI and RDI: 0 on the host. */
+function upperHalvesCleared(c: Case, want: Result, got: Result): boolean {
+  const gpr = got.gpr.slice();
+  for (const r of [1, 6, 7]) if (want.gpr[r] === BigInt.asUintN(32, gpr[r]!)) gpr[r] = want.gpr[r]!;
+  return c.insn.asize === 32 && restAgrees(c, want, got, { gpr });
+}
+
 /** Effective address of the memory operand in a 32-bit program. */
 function address32({ insn, gpr }: Case): bigint | undefined {
   const { mem } = insn;
@@ -88,11 +95,13 @@ const RULES: readonly Rule[] = [
   {
     why: 'whether a string instruction with 32-bit addresses that faults has cleared the upper halves of its registers',
     rows: /^(movs|cmps|stos|lods|scas)[bwdq]/,
-    is(c, want, got) {
-      const gpr = got.gpr.slice();
-      for (const r of [1, 6, 7]) if (want.gpr[r] === BigInt.asUintN(32, gpr[r]!)) gpr[r] = want.gpr[r]!;
-      return c.insn.asize === 32 && faulted(want) && restAgrees(c, want, got, { gpr });
-    },
+    is: (c, want, got) => faulted(want) && upperHalvesCleared(c, want, got),
+  },
+  {
+    why: 'whether one that is not repeated once has cleared them',
+    rows: /^(movs|stos)[bwdq]/,
+    is: (c, want, got) =>
+      c.insn.rep !== 'none' && (c.gpr[1]! & 0xffff_ffffn) === 0n && upperHalvesCleared(c, want, got),
   },
   {
     why: 'a store whose operand raises an unmasked exception does not look at memory',
