@@ -28,6 +28,9 @@
 #define WINDOW_AT 0xf80
 #define WINDOW_SIZE 256
 #define PAGE 0x1000
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31) /* Linux 4.7 */
+#endif
 #define STUCK 254 /* vector reported for an instruction that does not end */
 
 struct request {
@@ -275,7 +278,8 @@ static void *map(void *at, size_t size, int prot) {
 
 static void catch_signals(void) {
   static uint8_t stack[1 << 16];
-  stack_t ss = {.ss_sp = stack, .ss_size = sizeof stack};
+  /* A case's stack pointer may happen to be in it: the handler is to begin at its top all the same. */
+  stack_t ss = {.ss_sp = stack, .ss_size = sizeof stack, .ss_flags = SS_AUTODISARM};
   sigaltstack(&ss, NULL);
   struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
   int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
