@@ -98,7 +98,7 @@ const RULES: readonly Rule[] = [
     is: (c, want, got) => faulted(want) && upperHalvesCleared(c, want, got),
   },
   {
-    why: 'whether one that is not repeated once has cleared them',
+    why: 'whether MOVS and STOS with 32-bit addresses have cleared the upper halves when they are not repeated once',
     rows: /^(movs|stos)[bwdq]/,
     is: (c, want, got) =>
       c.insn.rep !== 'none' && (c.gpr[1]! & 0xffff_ffffn) === 0n && upperHalvesCleared(c, want, got),

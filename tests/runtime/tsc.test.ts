@@ -19,6 +19,16 @@ const WAIT = [
 
 // rdtsc; mov rsi, rax; wrmsr; rdtsc; hlt
 const TOLD = [0x0f, 0x31, 0x48, 0x89, 0xc6, 0x0f, 0x30, 0x0f, 0x31, 0xf4];
+const IA32_TSC = 0x10n;
+/** Makes ready to run that, with the number of the MSR that is written. */
+function loadTold(guest: Guest, msr: bigint): void {
+  const code = guest.frames(1);
+  guest.map(CODE_PAGE, code, PTE.P);
+  guest.memory.write(code, Uint8Array.from(TOLD));
+  guest.enterMode(64, 0);
+  guest.set64('rip', CODE_PAGE);
+  guest.set64('gpr', msr, 1);
+}
 
 /** Runs the loop in slices. @returns what was read, and what the clock said each time that it was asked */
 function read(tscWindow: number, clock: () => number, slices: number): { values: bigint[]; asked: number[] } {
@@ -98,12 +108,7 @@ describe('the time-stamp counter', () => {
       told.push(tscNumber());
       return 0;
     }
-    const code = guest.frames(1);
-    guest.map(CODE_PAGE, code, PTE.P);
-    guest.memory.write(code, Uint8Array.from(TOLD));
-    guest.enterMode(64, 0);
-    guest.set64('rip', CODE_PAGE);
-    guest.set64('gpr', 0x1234_5678n, 1);
+    loadTold(guest, 0x1234_5678n);
     expect(guest.vcpu.run(WINDOW)).toBe('hlt');
     expect(told).toEqual([20_000]);
     expect([guest.get64('gpr', 6), guest.get64('gpr', 0)]).toEqual([10_000n, 30_000n]);
@@ -111,12 +116,7 @@ describe('the time-stamp counter', () => {
   it('is what was written, or more', () => {
     let now = 0;
     const guest = new Guest({ host: { tscNumber: () => (now += 10_000) }, vcpu: { tscWindow: WINDOW } });
-    const code = guest.frames(1);
-    guest.map(CODE_PAGE, code, PTE.P);
-    guest.memory.write(code, Uint8Array.from(TOLD));
-    guest.enterMode(64, 0);
-    guest.set64('rip', CODE_PAGE);
-    guest.set64('gpr', 0x10n, 1);
+    loadTold(guest, IA32_TSC);
     while (guest.get64('rip') < CODE_PAGE + BigInt(TOLD.length)) guest.vcpu.run(WINDOW);
     const written = 10_000n;
     expect(guest.get64('gpr', 0)).toBeGreaterThanOrEqual(written);

@@ -68,7 +68,7 @@ export class RegionWriter {
   /** Variable: bits of the other pages that were found to hold. */
   private readonly verified: number;
   private readonly pageNumbers: readonly number[];
-  /** The block being written, the instructions of it that come before the current one, and its flag state at the end. */
+  /** The block being written, the instructions of it that come before the current one, and its node. */
   private block!: Block;
   private done = 0;
   private node = 0;

@@ -17,7 +17,6 @@ export function settle<V>(s: Ops<V>): void {
   s.setField('fpu_trap', s.or(others, s.and(s.field('fsw'), s.k(ES))));
 }
 
-/** Offset of byte `at` of an image. */
 /** Stores the first `bytes` (even) of scratch. A restart after a fault in the middle stores the same again. */
 function storeImage<V>(s: Ops<V>, offset: V, bytes: number): void {
   for (let at = 0; at < bytes; ) {
