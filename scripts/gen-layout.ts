@@ -15,6 +15,7 @@ const groups = [
   'ITLB',
   'JUMPS',
   'STLB',
+  'WIDE_TLB',
   'RECENT',
   'TLB_LOG',
   'TLB_LARGE',

@@ -184,6 +184,9 @@ const FIELDS: readonly FieldSpec[] = [
   field('n_itlb_miss', 'u64', 'instruction TLB fills'),
   field('n_slow', 'u64', 'memory accesses that took the slow path although mapped'),
   field('n_smc', 'u64', 'code pages invalidated by writes'),
+  field('wide_key', 'u64', 'what tags of WIDE_TLB have in their low bits if they hold now, in this access context'),
+  field('wide_epoch', 'u32', 'the key of what is put into WIDE_TLB; 0: the table has to be emptied first'),
+  field('wide_used', 'u32', 'something was put into WIDE_TLB in this epoch'),
 ];
 
 export interface Field {
@@ -316,8 +319,26 @@ export const STLB = {
 const STLB_SET = STLB.WAYS * STLB.ENTRY_SIZE;
 export const STLB_LARGE_OFFSET = STLB.OFFSET + STLB.SETS * STLB_SET;
 
+/**
+ * More pages of the user's data TLB, for loops in regions that go all over memory: what is looked into in line where the
+ * data TLB misses. An entry is 16 bytes:
+ *   +0 u64 tag: linear page address | NO_STORES if stores may not go straight to memory | wide_key
+ *   +8 u32 addend, as in the data TLB
+ * All of it ends whenever any entry of a data TLB is dropped and when the address space changes: the key is another one then.
+ */
+export const WIDE_TLB = {
+  ENTRIES: 32768,
+  ENTRY_SIZE: 16,
+  TAG: 0,
+  ADDEND: 8,
+  NO_STORES: 0x800,
+  /** A key that no entry has. */
+  NO_KEY: 0x7ff,
+  OFFSET: STLB_LARGE_OFFSET + STLB.LARGE_SETS * STLB_SET,
+} as const;
+
 /** For each data TLB: u16 indices of the entries filled since it was last emptied of what is not global. */
-export const TLB_LOG = { OFFSET: STLB_LARGE_OFFSET + STLB.LARGE_SETS * STLB_SET, ENTRIES: 256 } as const;
+export const TLB_LOG = { OFFSET: WIDE_TLB.OFFSET + WIDE_TLB.ENTRIES * WIDE_TLB.ENTRY_SIZE, ENTRIES: 256 } as const;
 /** The same for supervisor pages in the instruction TLB. */
 export const ITLB_LOG_OFFSET = TLB_LOG.OFFSET + TLB.TABLES * TLB_LOG.ENTRIES * 2;
 /** Filter of 2 MiB regions, a bit each by number modulo BITS, from which a page above 4 KiB is in a TLB. */

@@ -38,6 +38,7 @@ import { find, found_gpa, found_rights } from './stlb';
 import { tlb_entry, tlb_fill } from './tlb';
 import { ACCESS_AC, ACCESS_FETCH, ACCESS_USER, ACCESS_WRITE, RIGHT_GLOBAL, walk_error } from './walk';
 import { note_access } from './watch';
+import { wide_fill } from './wide-tlb';
 
 /** Added to the size of an access through SS: a non-canonical address is then #SS, not #GP. */
 export const MEM_STACK: u32 = 0x100;
@@ -271,7 +272,10 @@ function page_fill(cpu: u32, ctx: u32, va: u64, size: u32, write: bool): bool {
     if (load<u32>(cpu + CPU_WATCHED) || ctx == TLB_CTX_CHECKED) return false;
     if (!canonical(va) || translate(cpu, va, ctx, write)) return false;
   }
-  return load<u64>(tlb_entry(cpu, ctx, va) + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) == (va & PAGE);
+  const entry = tlb_entry(cpu, ctx, va);
+  if (load<u64>(entry + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) != (va & PAGE)) return false;
+  wide_fill(cpu, va, entry);
+  return true;
 }
 
 /** Is the page behind that of `va`, which the TLB has, in the TLB too and behind it in the host's memory? */

@@ -39,6 +39,7 @@ import {
   tlb_forget,
   user_table,
 } from './tlb';
+import { wide_forget } from './wide-tlb';
 
 /** PCID of a space that has none. */
 const NONE: u32 = 0xffffffff;
@@ -66,6 +67,7 @@ function refresh(cpu: u32): void {
   const user = table_address(cpu, user_table(space));
   if (current_context(cpu) == TLB_CTX_USER) store<u32>(cpu + CPU_TLB_PTR, user);
   store<u32>(cpu + CPU_TLB_USER, user);
+  wide_forget(cpu);
   store<u32>(cpu + CPU_STLB_TAG, get(cpu, CPU_SPACE_TAG, space));
   const ctx = load<u32>(cpu + CPU_ITLB_CTX);
   if (ctx & ITLB_CTX_USER) set_itlb_ctx(cpu, in_space(cpu, ctx));

@@ -68,6 +68,7 @@ import {
   TLB_CTX_USER,
   TLB_OFFSET,
 } from './gen/layout';
+import { wide_refresh } from './wide-tlb';
 import { set_itlb_ctx } from './itlb';
 import { in_space } from './spaces';
 import { DR7_ENABLES, refresh_watched } from './watch';
@@ -250,6 +251,7 @@ function update_access(cpu: u32): void {
   const ctx = access_context(cpu);
   const table = ctx == TLB_CTX_USER ? load<u32>(cpu + CPU_TLB_USER) : cpu + TLB_OFFSET + ctx * TLB_BYTES;
   store<u32>(cpu + CPU_TLB_PTR, table);
+  wide_refresh(cpu);
 }
 /** After EFLAGS, which were `before`, have changed in other bits than VM: recomputes what follows from them. */
 export function update_flags(cpu: u32, before: u32): void {

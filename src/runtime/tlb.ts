@@ -33,6 +33,7 @@ import {
 import { found_gpa, found_rights } from './stlb';
 import { ACCESS_USER, may_write, page_mask, RIGHT_DIRTY, RIGHT_GLOBAL } from './walk';
 import { page_watched } from './watch';
+import { wide_forget } from './wide-tlb';
 
 /** A tag that matches no page. */
 const INVALID: u64 = ~(<u64>0);
@@ -109,6 +110,7 @@ export function tlb_fill(cpu: u32, ctx: u32, va: u64, p2m: u32): void {
 
 /** Empties the tables, all of them the first time. */
 export function tlb_empty(cpu: u32, first: bool): void {
+  wide_forget(cpu);
   const used = load<u32>(cpu + CPU_TLB_USED);
   for (let table: u32 = 0; table < TLB_TABLES; table++) {
     if (first || used & (1 << table)) memory.fill(table_address(cpu, table), 0xff, TLB_BYTES);
@@ -121,6 +123,7 @@ export function tlb_empty(cpu: u32, first: bool): void {
 
 /** Drops what is not global from a table. */
 function drop_non_global(cpu: u32, table: u32): void {
+  wide_forget(cpu);
   const count = load<u32>(cpu + CPU_TLB_LOGGED + table * 4);
   store<u32>(cpu + CPU_TLB_LOGGED + table * 4, 0);
   const start = table_address(cpu, table);
@@ -166,6 +169,7 @@ function drop_region(start: u32, va: u64): void {
 }
 /** Drops the page around `va` from some tables; if it may be `large`, all of it. */
 export function tlb_drop_page(cpu: u32, tables: u32, va: u64, large: bool): void {
+  wide_forget(cpu);
   for (let left = tables; left != 0; left &= left - 1) {
     const start = table_address(cpu, ctz(left));
     if (large) {
@@ -183,6 +187,7 @@ export function tlb_forget(cpu: u32, va: u64): void {
 
 /** Drops all data entries of a frame: its P2M entry points elsewhere now. */
 export function tlb_drop_frame(cpu: u32, frame: u32): void {
+  wide_forget(cpu);
   for (let left = load<u32>(cpu + CPU_TLB_USED); left != 0; left &= left - 1) {
     const start = table_address(cpu, ctz(left));
     for (let at = start; at < start + TLB_BYTES; at += TLB_ENTRY_SIZE) {
@@ -196,6 +201,7 @@ export function tlb_protect_frame(cpu: u32, frame: u32): void {
   const byte = written_byte(cpu, frame);
   const bit: u32 = 1 << (frame & 7);
   if (!(<u32>load<u8>(byte) & bit)) return;
+  wide_forget(cpu);
   // All frames that share the bit lose the right, so that the bit may be cleared.
   store<u8>(byte, <u8>(<u32>load<u8>(byte) & ~bit));
   for (let left = load<u32>(cpu + CPU_TLB_USED); left != 0; left &= left - 1) {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { CPU, CR0, CR4, EXC, P2M, TLB, TLB_BYTES } from '../../src/isa/layout.ts';
+import { CPU, CR0, CR4, EXC, P2M, TLB, TLB_BYTES, WIDE_TLB } from '../../src/isa/layout.ts';
 import { FRAMES, Machine } from './machine.ts';
 import { longMachine, protectedMachine } from './modes.ts';
+import { wideAccess } from './tlb-history.ts';
 
 const BOUNCE = (m: Machine): number => m.cpu + CPU.bounce!;
 const TOP = FRAMES * 4096;
@@ -241,6 +242,78 @@ describe('memory accesses', () => {
     expect(hits()).toBe(false);
     m.call('mem_write', 0x5000n, 4);
     expect(hits()).toBe(true);
+  });
+});
+
+describe('the table for loops that go all over memory', () => {
+  function filled(level: 0 | 3): Machine {
+    const m = longMachine(level);
+    smallPages(m);
+    expect(m.call('ram_address', 0x5010n, 1, 1)).toBe(m.machine(0x5010));
+    return m;
+  }
+  const at = (m: Machine, write: boolean): string | undefined => wideAccess(m, 0x5010n, write);
+
+  it('has what the data TLB was filled with', () => {
+    const m = filled(3);
+    expect(at(m, false)).toBe('5010');
+    expect(at(m, true)).toBe('5010');
+    expect(wideAccess(m, 0x6010n, false)).toBeUndefined();
+  });
+
+  it('gives no right to write that the data TLB does not give', () => {
+    const m = longMachine(3);
+    smallPages(m);
+    m.write(pte(5), 8, 0x5005n);
+    m.call('flush_all');
+    expect(m.call('ram_address', 0x5010n, 1, 0)).toBe(m.machine(0x5010));
+    expect(at(m, false)).toBe('5010');
+    expect(at(m, true)).toBeUndefined();
+  });
+
+  it('is empty for supervisors, and as it was for the user afterwards', () => {
+    expect(at(filled(0), false)).toBeUndefined();
+    const m = filled(3);
+    m.set('cpl', 0n);
+    m.call('update_context');
+    expect(at(m, false)).toBeUndefined();
+    m.set('cpl', 3n);
+    m.call('update_context');
+    expect(at(m, false)).toBe('5010');
+  });
+
+  const ends: Record<string, (m: Machine) => void> = {
+    'INVLPG of any page': (m) => m.call('invlpg', 0x7000n),
+    'a switch of the address space': (m) => {
+      m.set('cr4', m.get('cr4') | BigInt(CR4.PCIDE));
+      m.call('set_state_done');
+      m.call('ram_address', 0x5010n, 1, 1);
+      expect(at(m, true)).toBe('5010');
+      switchTo(m, 1, true);
+    },
+    'stores to the frame being watched': (m) => m.call('tlb_protect_frame', 5),
+    'the frame being elsewhere': (m) => m.call('tlb_drop_frame', 5),
+    'a data breakpoint on the page': (m) => {
+      m.call('write_dr', 0, 0x5010n);
+      m.call('write_dr', 7, (0x3n << 16n) | 1n);
+    },
+  };
+  it.each(Object.keys(ends))('is empty behind %s', (what) => {
+    const m = filled(3);
+    m.set('cpl', 0n);
+    ends[what]!(m);
+    m.set('cpl', 3n);
+    expect(at(m, true)).toBeUndefined();
+  });
+
+  it('is empty when its keys begin anew', () => {
+    const m = filled(3);
+    for (let i = 0; i < WIDE_TLB.NO_KEY + 2; i++) {
+      m.call('tlb_drop_frame', 6);
+      expect(at(m, false)).toBeUndefined();
+      expect(m.call('ram_address', 0x6010n, 1, 0)).toBe(m.machine(0x6010));
+      expect(wideAccess(m, 0x6010n, false)).toBe('6010');
+    }
   });
 });
 

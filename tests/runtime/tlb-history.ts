@@ -1,6 +1,6 @@
 // Histories of a TLB: table entries change, pages are touched, INVLPG, INVPCID, CR3 loads and control bits come in
 // between. An access may use a translation from before a change only until something invalidates it (SDM vol.3 4.10).
-import { CR0, CR4, ITLB, ITLB_GLOBAL, ITLB_SPACE_IDS, TLB } from '../../src/isa/layout.ts';
+import { CR0, CR4, ITLB, ITLB_GLOBAL, ITLB_SPACE_IDS, TLB, WIDE_TLB } from '../../src/isa/layout.ts';
 import { Machine } from './machine.ts';
 import { address, Random, ROOT, randomEntry, setUp, TABLE_FRAMES } from './random-paging.ts';
 import { type Access, type PagingState, referenceWalk, type Tables } from './reference-walk.ts';
@@ -132,7 +132,16 @@ class History {
   }
 
   private ask(va: bigint, a: Access): string {
-    return (a.fetch ? this.knownFetch(va) : this.knownAccess(va, a.write)) ?? this.slowly(va, a);
+    if (a.fetch) return this.knownFetch(va) ?? this.slowly(va, a);
+    return this.r.chance(40) ? this.inLoop(va, a) : (this.knownAccess(va, a.write) ?? this.slowly(va, a));
+  }
+  /** An access as loops of regions make it; the data TLB's entry may have had to go for another page. */
+  private inLoop(va: bigint, a: Access): string {
+    const known = this.r.chance(50) ? this.knownAccess(va, a.write) : undefined;
+    const found = known ?? wideAccess(this.m, va, a.write);
+    if (found !== undefined) return found;
+    const host = this.m.call('ram_address', va, 1, a.write ? 1 : 0);
+    return host === 0 ? this.slowly(va, a) : this.m.gpa(host).toString(16);
   }
 
   /** What the check in line of handlers and regions finds in the data TLB. */
@@ -251,6 +260,9 @@ class History {
   private useUpNumbers(): void {
     const at = (field: string): number => this.m.num(field);
     if (at('stlb_next_tag') < TAG_NUMBERS - 4) this.m.set('stlb_next_tag', BigInt(TAG_NUMBERS - 4));
+    // 0: the table is yet to be emptied, and nothing in it has a number.
+    const [epoch, last] = [at('wide_epoch'), WIDE_TLB.NO_KEY - 2];
+    if (epoch > 0 && epoch < last) this.m.set('wide_epoch', BigInt(last));
     if (at('itlb_next_id') < ITLB_SPACE_IDS - 3) this.m.set('itlb_next_id', BigInt(ITLB_SPACE_IDS - 3));
   }
 
@@ -264,6 +276,14 @@ class History {
     else this.changeControl();
     return undefined;
   }
+}
+
+/** What loops of regions find in the table behind the data TLB: the gpa. */
+export function wideAccess(m: Machine, va: bigint, write: boolean): string | undefined {
+  const at = m.cpu + WIDE_TLB.OFFSET + Number((va >> 12n) & BigInt(WIDE_TLB.ENTRIES - 1)) * WIDE_TLB.ENTRY_SIZE;
+  const tag = m.view.getBigUint64(at + WIDE_TLB.TAG, true);
+  if ((write ? tag : tag & ~BigInt(WIDE_TLB.NO_STORES)) !== ((va & PAGE) | m.get('wide_key'))) return undefined;
+  return m.gpa((Number(va & 0xffff_ffffn) + m.view.getUint32(at + WIDE_TLB.ADDEND, true)) >>> 0).toString(16);
 }
 
 /** Runs the history of a seed; says what was wrong, if anything. */

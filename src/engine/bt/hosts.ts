@@ -3,7 +3,7 @@
  * accesses went to last. An access that misses and cannot be filled leaves the region.
  */
 import type { MemRef } from '../../isa/insn.ts';
-import { CPU, RECENT, TLB } from '../../isa/layout.ts';
+import { CPU, RECENT, TLB, WIDE_TLB } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/module.ts';
 import { RegionAddresses } from './addresses.ts';
@@ -12,6 +12,16 @@ import { Span } from './spans.ts';
 
 type Expr = x.Expr;
 const PAGE_MASK = -4096n;
+/** Of the offset of an entry of WIDE_TLB in a linear address that is shifted right by 8. */
+const WIDE_MASK = (WIDE_TLB.ENTRIES - 1) * WIDE_TLB.ENTRY_SIZE;
+
+/** Linear addresses of the first and the last byte of an access, or of several; its length, an i32. */
+interface Range {
+  readonly first: Expr;
+  readonly last: Expr;
+  readonly bytes: () => Expr;
+}
+const lastOf = (va: Expr, bytes: number): Expr => (bytes === 1 ? va : x.add(va, x.i64Const(bytes - 1)));
 
 /** Accesses that probably go to the same page have the same key: those off the same base register. */
 export function accessKey(m: MemRef): string {
@@ -160,7 +170,7 @@ export abstract class RegionHosts extends RegionAddresses {
     const { f, cpu } = this;
     this.putWritten();
     const recent = this.isKept(bytes, key) ? this.recentEntry(key!) : undefined;
-    if (recent === undefined) return this.hostBy(this.tlbEntry(va, bytes, write), va);
+    if (recent === undefined) return x.add(x.wrap(va), this.tlbAddend(va, bytes, write));
     const aligned = x.and(va, x.i64Const(PAGE_MASK | BigInt(bytes - 1)));
     const tag = f.let(x.load('i64', cpu, recent + (write ? TLB.TAG_WRITE : TLB.TAG_READ)));
     const use = this.pagesKept.get(key!)!;
@@ -192,54 +202,79 @@ export abstract class RegionHosts extends RegionAddresses {
     const first = f.plusLate(va, span.first);
     const last = f.plusLate(first, span.length);
     const bytes = (): Expr => x.add(x.wrap(x.sub(last, first)), x.i32Const(1));
-    return this.hostBy(
-      this.entryOf(first, last, write, () => this.missed(first, bytes, write, () => span.leavesAt(this.leave()))),
-      va,
+    return x.add(
+      x.wrap(va),
+      this.addendOf({ first, last, bytes }, write, () => span.leavesAt(this.leave())),
     );
   }
-  private hostBy(entry: Expr, va: Expr): Expr {
-    return x.add(x.wrap(va), x.load('i32', entry, TLB.ADDEND));
-  }
-  /** The TLB entry that a range hits; `leave` leaves if there is none; `atOnce`: without having it filled. */
-  protected tlbEntry(
+  /** What the host's address of a range is above it, by the TLB; `leave` leaves if it is not there; `atOnce`: without having it filled. */
+  protected tlbAddend(
     va: Expr,
     bytes: number,
     write: boolean,
     leave: () => void = () => this.leave(),
     atOnce = false,
   ): Expr {
-    const last = bytes === 1 ? va : x.add(va, x.i64Const(bytes - 1));
-    return this.entryOf(va, last, write, () => {
-      if (atOnce) leave();
-      else this.missed(va, () => x.i32Const(bytes), write, leave);
+    return this.addendOf({ first: va, last: lastOf(va, bytes), bytes: () => x.i32Const(bytes) }, write, leave, atOnce);
+  }
+  /**
+   * The same for any range. Where there are loops, a page that the data TLB does not have is looked for in WIDE_TLB: in loops
+   * that go all over memory the host then has several accesses under way.
+   */
+  private addendOf(range: Range, write: boolean, leave: () => void, atOnce = false): Expr {
+    const { f, cpu } = this;
+    if (this.inState) return x.load('i32', this.entryOf(range.first, range.last, write, leave), TLB.ADDEND);
+    const addend = f.temporary('i32');
+    const hit = this.tagOf(range.first, write);
+    f.setVariable(addend, x.load('i32', hit.entry, TLB.ADDEND));
+    const page = (): Expr => x.and(range.last, x.i64Const(PAGE_MASK));
+    f.unlikely(x.compare('ne', hit.tag, page()), () => {
+      this.noteMiss(hit.tag, range.first);
+      const at = f.let(x.add(cpu, x.and(x.wrap(x.binary('shr_u', range.first, x.i64Const(8))), x.i32Const(WIDE_MASK))));
+      const tag = x.load('i64', at, WIDE_TLB.OFFSET + WIDE_TLB.TAG);
+      const held = write ? tag : x.and(tag, x.i64Const(~BigInt(WIDE_TLB.NO_STORES)));
+      f.setVariable(addend, x.load('i32', at, WIDE_TLB.OFFSET + WIDE_TLB.ADDEND));
+      f.unlikely(x.compare('ne', held, x.or(page(), x.load('i64', cpu, CPU.wide_key!))), () => {
+        if (atOnce) {
+          leave();
+          return;
+        }
+        const found = f.let(f.call('ram_address', cpu, range.first, range.bytes(), x.i32Const(write ? 1 : 0)));
+        f.unlikely(x.eqz(found), leave);
+        f.setVariable(addend, x.sub(found, x.wrap(range.first)));
+      });
+    });
+    return x.localGet(addend, 'i32');
+  }
+  /** The TLB entry that a range hits; leaves if there is none. */
+  private tlbEntry(va: Expr, bytes: number, write: boolean): Expr {
+    return this.entryOf(va, lastOf(va, bytes), write, () => {
+      const filled = this.f.call('ram_fill', this.cpu, va, x.i32Const(bytes), x.i32Const(write ? 1 : 0));
+      this.f.unlikely(x.eqz(filled), () => this.leave());
     });
   }
   /** The TLB entry of a range, from its first byte to the last; `miss` emits what is done if it is not there. */
   private entryOf(first: Expr, last: Expr, write: boolean, miss: () => void): Expr {
-    const { f, cpu } = this;
-    const slot = x.and(x.binary('shr_u', x.wrap(first), x.i32Const(7)), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
-    const entry = f.let(x.add(this.tlbBase(), slot));
-    const tag = f.let(x.load('i64', entry, write ? TLB.TAG_WRITE : TLB.TAG_READ));
-    f.unlikely(x.compare('ne', tag, x.and(last, x.i64Const(PAGE_MASK))), () => {
-      // V8 makes two loads of a tag that is only compared, one of them for the trap. A second use prevents that. It tells
-      // the handler `crossed` whether the first byte's page is there.
-      f.store('i64', cpu, CPU.scratch!, x.binary('xor', tag, first));
+    const { entry, tag } = this.tagOf(first, write);
+    this.f.unlikely(x.compare('ne', tag, x.and(last, x.i64Const(PAGE_MASK))), () => {
+      this.noteMiss(tag, first);
       miss();
     });
     return entry;
   }
+  /** The TLB's entry for an address, and its tag. */
+  private tagOf(va: Expr, write: boolean): { entry: Expr; tag: Expr } {
+    const { f } = this;
+    const slot = x.and(x.binary('shr_u', x.wrap(va), x.i32Const(7)), x.i32Const((TLB.ENTRIES - 1) * TLB.ENTRY_SIZE));
+    const entry = f.let(x.add(this.tlbBase(), slot));
+    return { entry, tag: f.let(x.load('i64', entry, write ? TLB.TAG_WRITE : TLB.TAG_READ)) };
+  }
   /**
-   * On a miss the runtime fills the TLB's entry, and the region is left if it cannot. Where there are few loops it is left
-   * at once: the calls would be a fifth of what V8 spends on the region.
+   * V8 makes two loads of a tag that is only compared, one of them for the trap. A second use prevents that. It tells the
+   * handler `crossed` whether the first byte's page is there.
    */
-  private missed(first: Expr, bytes: () => Expr, write: boolean, leave: () => void): void {
-    const { f, cpu } = this;
-    if (this.inState) {
-      leave();
-      return;
-    }
-    const filled = f.call('ram_fill', cpu, first, bytes(), x.i32Const(write ? 1 : 0));
-    f.unlikely(x.eqz(filled), leave);
+  private noteMiss(tag: Expr, first: Expr): void {
+    this.f.store('i64', this.cpu, CPU.scratch!, x.binary('xor', tag, first));
   }
   /** Offset from `cpu` of the entry for accesses of a kind, if their page is kept. */
   private recentEntry(key: string): number | undefined {

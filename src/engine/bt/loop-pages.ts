@@ -3,7 +3,6 @@
  * compare where they are in them, and change them or go back to the first turn where that is outside.
  */
 import type { MemRef } from '../../isa/insn.ts';
-import { TLB } from '../../isa/layout.ts';
 import * as x from '../../wasm/expr.ts';
 import { RegionHosts } from './hosts.ts';
 
@@ -157,9 +156,9 @@ export abstract class RegionLoopPages extends RegionHosts {
   /** Sets the host address of a page by the TLB. @returns its linear address */
   private pageTo({ host }: { host: number }, at: Expr, bytes: number, write: boolean, otherwise?: () => void): Expr {
     const { f } = this;
-    const entry = this.tlbEntry(i64(at), bytes, write, otherwise, otherwise !== undefined);
+    const addend = this.tlbAddend(i64(at), bytes, write, otherwise, otherwise !== undefined);
     const page = f.let(x.and(at, integerOf(at, -4096)));
-    f.setVariable(host, x.add(x.wrap(page), x.load('i32', entry, TLB.ADDEND)));
+    f.setVariable(host, x.add(x.wrap(page), addend));
     return page;
   }
   /** An access of the first turn: its page is found by the TLB. Until the turn ends `delta` is its linear address. */
