@@ -22,8 +22,8 @@ function number(cpu: u32, n: u32): u32 {
     return 8;
   }
   if (check_privilege(cpu)) return 8;
-  if (load<u64>(cpu + CPU_DR + 7 * 8) & DR7_GD) {
-    store<u32>(cpu + CPU_EXC_DR6, load<u32>(cpu + CPU_EXC_DR6) | DR6_BD);
+  if (load<u64>(cpu, CPU_DR + 7 * 8) & DR7_GD) {
+    store<u32>(cpu, load<u32>(cpu, CPU_EXC_DR6) | DR6_BD, CPU_EXC_DR6);
     raise(cpu, EXC_DB, 0);
     return 8;
   }
@@ -34,7 +34,7 @@ function number(cpu: u32, n: u32): u32 {
 export function read_dr(cpu: u32, n: u32): u32 {
   const r = number(cpu, n);
   if (r > 7) return 1;
-  store<u64>(cpu + CPU_SCRATCH, load<u64>(cpu + CPU_DR + r * 8));
+  store<u64>(cpu, load<u64>(cpu + r * 8, CPU_DR), CPU_SCRATCH);
   return 0;
 }
 
@@ -46,11 +46,11 @@ export function write_dr(cpu: u32, n: u32, value: u64): u32 {
   let v = value;
   if (r == 6) v = (value & DR6_WRITABLE) | DR6_FIXED;
   if (r == 7) v = (value & DR7_WRITABLE) | DR7_FIXED;
-  store<u64>(cpu + CPU_DR + r * 8, v);
+  store<u64>(cpu + r * 8, v, CPU_DR);
   // What a breakpoint covers must leave the TLBs.
   if (r < 4) tlb_forget(cpu, v);
   if (r == 7) {
-    for (let i: u32 = 0; i < 4; i++) tlb_forget(cpu, load<u64>(cpu + CPU_DR + i * 8));
+    for (let i: u32 = 0; i < 4; i++) tlb_forget(cpu, load<u64>(cpu + i * 8, CPU_DR));
     update_context(cpu);
   }
   return 0;

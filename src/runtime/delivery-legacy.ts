@@ -63,11 +63,11 @@ import { check_idt_gate, check_target, fetch_gate_code, finish_transfer, load_co
 
 /** Real mode: through the vector table at the IDT's base. No error codes. */
 export function deliver_real(cpu: u32, vector: u32, flags: u32, rip: u64): u32 {
-  if (vector * 4 + 3 > load<u32>(cpu + CPU_IDTR_LIMIT)) return raise(cpu, EXC_GP, (vector << 3) | 2);
-  const entry = sys_read(cpu, load<u64>(cpu + CPU_IDTR_BASE) + vector * 4, 4);
+  if (vector * 4 + 3 > load<u32>(cpu, CPU_IDTR_LIMIT)) return raise(cpu, EXC_GP, (vector << 3) | 2);
+  const entry = sys_read(cpu, load<u64>(cpu, CPU_IDTR_BASE) + vector * 4, 4);
   if (!entry) return 1;
   const ip = load<u16>(entry);
-  const cs = load<u16>(entry + 2);
+  const cs = load<u16>(entry, 2);
   if (<u32>ip > seg_limit(cpu, SEG_CS)) return raise(cpu, EXC_GP, 0);
   set_slot(cpu, 0, flags);
   set_slot(cpu, 1, seg_sel(cpu, SEG_CS));
@@ -81,7 +81,7 @@ export function deliver_real(cpu: u32, vector: u32, flags: u32, rip: u64): u32 {
 }
 
 function clear_flags(cpu: u32, bits: u32): void {
-  store<u32>(cpu + CPU_EFLAGS, load<u32>(cpu + CPU_EFLAGS) & ~bits);
+  store<u32>(cpu, load<u32>(cpu, CPU_EFLAGS) & ~bits, CPU_EFLAGS);
 }
 
 /** Protected and virtual-8086 mode, through a gate of the IDT. See `deliver`. */
@@ -96,11 +96,11 @@ export function deliver_protected(
   rip: u64,
 ): u32 {
   const gate_error = (vector << 3) | 2 | ext;
-  if (vector * 8 + 7 > load<u32>(cpu + CPU_IDTR_LIMIT)) return raise(cpu, EXC_GP, gate_error);
-  const gate = sys_read(cpu, load<u64>(cpu + CPU_IDTR_BASE) + vector * 8, 8);
+  if (vector * 8 + 7 > load<u32>(cpu, CPU_IDTR_LIMIT)) return raise(cpu, EXC_GP, gate_error);
+  const gate = sys_read(cpu, load<u64>(cpu, CPU_IDTR_BASE) + vector * 8, 8);
   if (!gate) return 1;
   const lo = load<u32>(gate);
-  const hi = load<u32>(gate + 4);
+  const hi = load<u32>(gate, 4);
   const type = type_of(hi);
   const known =
     type == TYPE_TASK_GATE || type == TYPE_INT16 || type == TYPE_TRAP16 || type == TYPE_INT32 || type == TYPE_TRAP32;

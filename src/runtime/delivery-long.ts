@@ -57,12 +57,12 @@ export function deliver_long(
   rip: u64,
 ): u32 {
   const gate_error = (vector << 3) | 2 | ext;
-  if (vector * 16 + 15 > load<u32>(cpu + CPU_IDTR_LIMIT)) return raise(cpu, EXC_GP, gate_error);
-  const gate = sys_read(cpu, load<u64>(cpu + CPU_IDTR_BASE) + vector * 16, 16);
+  if (vector * 16 + 15 > load<u32>(cpu, CPU_IDTR_LIMIT)) return raise(cpu, EXC_GP, gate_error);
+  const gate = sys_read(cpu, load<u64>(cpu, CPU_IDTR_BASE) + vector * 16, 16);
   if (!gate) return 1;
   const lo = load<u32>(gate);
-  const hi = load<u32>(gate + 4);
-  const target = ((<u64>load<u32>(gate + 8)) << 32) | (hi & 0xffff0000) | (lo & 0xffff);
+  const hi = load<u32>(gate, 4);
+  const target = ((<u64>load<u32>(gate, 8)) << 32) | (hi & 0xffff0000) | (lo & 0xffff);
   const known = type_of(hi) == TYPE_INT32 || type_of(hi) == TYPE_TRAP32;
   if (check_idt_gate(cpu, hi, known, software, gate_error)) return 1;
 
@@ -90,7 +90,7 @@ export function deliver_long(
   set_gpr(cpu, RSP, frame);
   let cleared: u32 = EFLAGS_TF | EFLAGS_NT | EFLAGS_RF | EFLAGS_VM;
   if (type_of(hi) == TYPE_INT32) cleared |= EFLAGS_IF;
-  store<u32>(cpu + CPU_EFLAGS, load<u32>(cpu + CPU_EFLAGS) & ~cleared);
+  store<u32>(cpu, load<u32>(cpu, CPU_EFLAGS) & ~cleared, CPU_EFLAGS);
   finish_transfer(cpu, target);
   return 0;
 }
@@ -107,7 +107,7 @@ function check_handler(cpu: u32, sel: u32, ext: u32): u32 {
 function push_frame(cpu: u32, at: u64, bytes: u32, ctx: u32, ext: u32, error: u32, flags: u32, rip: u64): u32 {
   const to = mem_write_in(cpu, at, bytes | MEM_STACK, ctx);
   if (!to) {
-    if (load<u32>(cpu + CPU_EXC_VECTOR) == EXC_SS) store<u32>(cpu + CPU_EXC_ERROR, ext);
+    if (load<u32>(cpu, CPU_EXC_VECTOR) == EXC_SS) store<u32>(cpu, ext, CPU_EXC_ERROR);
     return 1;
   }
   let next = to;
@@ -116,10 +116,10 @@ function push_frame(cpu: u32, at: u64, bytes: u32, ctx: u32, ext: u32, error: u3
     next += 8;
   }
   store<u64>(next, rip);
-  store<u64>(next + 8, seg_sel(cpu, SEG_CS));
-  store<u64>(next + 16, flags);
-  store<u64>(next + 24, gpr(cpu, RSP));
-  store<u64>(next + 32, seg_sel(cpu, SEG_SS));
+  store<u64>(next, seg_sel(cpu, SEG_CS), 8);
+  store<u64>(next, flags, 16);
+  store<u64>(next, gpr(cpu, RSP), 24);
+  store<u64>(next, seg_sel(cpu, SEG_SS), 32);
   mem_commit(cpu);
   return 0;
 }

@@ -133,14 +133,14 @@ function query(cpu: u32, sel: u32, gates: bool): u32 {
  */
 export function access_rights(cpu: u32, selector: u32): u32 {
   const answer = query(cpu, selector & 0xffff, true);
-  store<u64>(cpu + CPU_SCRATCH, answer == YES ? desc_hi & 0x00ffff00 : 0);
+  store<u64>(cpu, answer == YES ? desc_hi & 0x00ffff00 : 0, CPU_SCRATCH);
   return u32(answer == FAULTED);
 }
 
 /** LSL: limit in bytes with bit 32 set in scratch, or 0 when not accessible. 1: fault recorded. */
 export function segment_limit(cpu: u32, selector: u32): u32 {
   const answer = query(cpu, selector & 0xffff, false);
-  store<u64>(cpu + CPU_SCRATCH, answer == YES ? ((<u64>1) << 32) | limit_of(desc_lo, desc_hi) : 0);
+  store<u64>(cpu, answer == YES ? ((<u64>1) << 32) | limit_of(desc_lo, desc_hi) : 0, CPU_SCRATCH);
   return u32(answer == FAULTED);
 }
 
@@ -158,6 +158,6 @@ function is_verified(cpu: u32, sel: u32, write: bool): u32 {
 /** VERR (`write` 0) and VERW (1): 1 in scratch if the segment may be read or written at this CPL. 1: fault recorded. */
 export function verify_segment(cpu: u32, selector: u32, write: u32): u32 {
   const answer = is_verified(cpu, selector & 0xffff, write != 0);
-  store<u64>(cpu + CPU_SCRATCH, u64(answer == YES));
+  store<u64>(cpu, u64(answer == YES), CPU_SCRATCH);
   return u32(answer == FAULTED);
 }

@@ -55,8 +55,8 @@ export function is_local(sel: u32): bool {
 /** Linear address of a descriptor if all `bytes` of it are in its table; sets desc_at. */
 function locate(cpu: u32, sel: u32, bytes: u32): bool {
   const offset = sel & 0xfff8;
-  let base = load<u64>(cpu + CPU_GDTR_BASE);
-  let limit = load<u32>(cpu + CPU_GDTR_LIMIT);
+  let base = load<u64>(cpu, CPU_GDTR_BASE);
+  let limit = load<u32>(cpu, CPU_GDTR_LIMIT);
   if (is_local(sel)) {
     if (seg_attr(cpu, SEG_LDTR) & ATTR_NULL) return false;
     base = seg_base(cpu, SEG_LDTR);
@@ -72,7 +72,7 @@ export function read_descriptor(cpu: u32, sel: u32): u32 {
   const at = sys_read(cpu, desc_at, 8);
   if (!at) return DESC_FAULT;
   desc_lo = load<u32>(at);
-  desc_hi = load<u32>(at + 4);
+  desc_hi = load<u32>(at, 4);
   desc_high_base = 0;
   return DESC_OK;
 }
@@ -84,10 +84,10 @@ export function read_system_descriptor(cpu: u32, sel: u32): u32 {
   const at = sys_read(cpu, desc_at, 16);
   if (!at) return DESC_FAULT;
   desc_lo = load<u32>(at);
-  desc_hi = load<u32>(at + 4);
-  desc_high_base = (<u64>load<u32>(at + 8)) << 32;
+  desc_hi = load<u32>(at, 4);
+  desc_high_base = (<u64>load<u32>(at, 8)) << 32;
   // The type field of the upper half has to be 0, so that it is not taken for a descriptor.
-  return load<u32>(at + 12) & 0x1f00 ? DESC_OUTSIDE : DESC_OK;
+  return load<u32>(at, 12) & 0x1f00 ? DESC_OUTSIDE : DESC_OK;
 }
 
 /** Turns DESC_OUTSIDE into `vector` (selector | ext); 0 when the descriptor was read, else 1. */

@@ -78,7 +78,7 @@ function doubles(first: u32, second: u32): bool {
  */
 export function deliver(cpu: u32, vector: u32, kind: u32, error: u32, rip: u64): u32 {
   const status = by_mode(cpu, vector, kind, error, rip);
-  if (status == 0) store<u32>(cpu + CPU_N_DELIVERED, load<u32>(cpu + CPU_N_DELIVERED) + 1);
+  if (status == 0) store<u32>(cpu, load<u32>(cpu, CPU_N_DELIVERED) + 1, CPU_N_DELIVERED);
   return status;
 }
 
@@ -96,18 +96,18 @@ function by_mode(cpu: u32, vector: u32, kind: u32, error: u32, rip: u64): u32 {
 
 /** What the exception itself changes: CR2, DR6 and DR7.GD (SDM vol.3 6.15, 17.2.3). */
 function note_exception(cpu: u32, vector: u32): void {
-  if (vector == EXC_PF) store<u64>(cpu + CPU_CR2, load<u64>(cpu + CPU_EXC_CR2));
+  if (vector == EXC_PF) store<u64>(cpu, load<u64>(cpu, CPU_EXC_CR2), CPU_CR2);
   if (vector != EXC_DB) return;
   const dr6 = cpu + CPU_DR + 6 * 8;
   const dr7 = cpu + CPU_DR + 7 * 8;
-  store<u64>(dr6, (load<u64>(dr6) & ~DR6_HITS) | load<u32>(cpu + CPU_EXC_DR6));
+  store<u64>(dr6, (load<u64>(dr6) & ~DR6_HITS) | load<u32>(cpu, CPU_EXC_DR6));
   store<u64>(dr7, load<u64>(dr7) & ~DR7_GD);
-  store<u64>(cpu + CPU_DEBUGCTL, load<u64>(cpu + CPU_DEBUGCTL) & ~DEBUGCTL_LBR);
-  store<u32>(cpu + CPU_EXC_DR6, 0);
+  store<u64>(cpu, load<u64>(cpu, CPU_DEBUGCTL) & ~DEBUGCTL_LBR, CPU_DEBUGCTL);
+  store<u32>(cpu, 0, CPU_EXC_DR6);
 }
 
 function shutdown(cpu: u32): u32 {
-  store<u32>(cpu + CPU_EXC_DEPTH, 0);
+  store<u32>(cpu, 0, CPU_EXC_DEPTH);
   leave(cpu, EXIT_SHUTDOWN);
   return EXIT_SHUTDOWN;
 }
@@ -123,8 +123,8 @@ function deliver_recorded(cpu: u32, during: u32): u32 {
 function deliver_nested(cpu: u32, during: u32): u32 {
   let first = during;
   for (let i: u32 = 0; i < MAX_NESTING; i++) {
-    let vector = load<u32>(cpu + CPU_EXC_VECTOR);
-    let error = load<u32>(cpu + CPU_EXC_ERROR);
+    let vector = load<u32>(cpu, CPU_EXC_VECTOR);
+    let error = load<u32>(cpu, CPU_EXC_ERROR);
     note_exception(cpu, vector);
     if (doubles(first, class_of(vector))) {
       if (first == DOUBLE_FAULT) return shutdown(cpu);
@@ -132,9 +132,9 @@ function deliver_nested(cpu: u32, during: u32): u32 {
       error = 0;
     }
     first = class_of(vector);
-    store<u32>(cpu + CPU_EXC_DEPTH, first);
-    if (deliver(cpu, vector, KIND_EXCEPTION, error, load<u64>(cpu + CPU_RIP)) == 0) {
-      store<u32>(cpu + CPU_EXC_DEPTH, 0);
+    store<u32>(cpu, first, CPU_EXC_DEPTH);
+    if (deliver(cpu, vector, KIND_EXCEPTION, error, load<u64>(cpu, CPU_RIP)) == 0) {
+      store<u32>(cpu, 0, CPU_EXC_DEPTH);
       return 0;
     }
   }
@@ -146,7 +146,7 @@ function deliver_nested(cpu: u32, during: u32): u32 {
  * at field rip. Otherwise exit_reason, which is EXIT_SHUTDOWN after a triple fault.
  */
 export function deliver_exception(cpu: u32): u32 {
-  if (load<u32>(cpu + CPU_EXC_VECTOR) == EXC_LEAVE) {
+  if (load<u32>(cpu, CPU_EXC_VECTOR) == EXC_LEAVE) {
     leave(cpu, EXIT_IO);
     return EXIT_IO;
   }
@@ -158,9 +158,9 @@ export function deliver_exception(cpu: u32): u32 {
  * arithmetic flags must be explicit. Result as deliver_exception.
  */
 export function deliver_interrupt(cpu: u32, vector: u32): u32 {
-  store<u32>(cpu + CPU_HALTED, 0);
+  store<u32>(cpu, 0, CPU_HALTED);
   set_delivering(true);
-  const status = deliver(cpu, vector & 0xff, KIND_EXTERNAL, 0, load<u64>(cpu + CPU_RIP));
+  const status = deliver(cpu, vector & 0xff, KIND_EXTERNAL, 0, load<u64>(cpu, CPU_RIP));
   set_delivering(false);
   if (status == 0) return 0;
   return deliver_recorded(cpu, BENIGN);
@@ -168,14 +168,14 @@ export function deliver_interrupt(cpu: u32, vector: u32): u32 {
 
 /** Delivers an NMI and blocks further ones until IRET. Result as deliver_exception. */
 export function deliver_nmi(cpu: u32): u32 {
-  store<u32>(cpu + CPU_NMI_PENDING, 0);
-  store<u32>(cpu + CPU_NMI_BLOCKED, 1);
+  store<u32>(cpu, 0, CPU_NMI_PENDING);
+  store<u32>(cpu, 1, CPU_NMI_BLOCKED);
   return deliver_interrupt(cpu, EXC_NMI);
 }
 
 /** Delivers #DB for the trap bits in exc_dr6 (single step: bit 14, task switch: bit 15), if any. */
 export function deliver_debug_trap(cpu: u32): u32 {
-  if (load<u32>(cpu + CPU_EXC_DR6) == 0) return 0;
+  if (load<u32>(cpu, CPU_EXC_DR6) == 0) return 0;
   raise(cpu, EXC_DB, 0);
   return deliver_recorded(cpu, 0);
 }

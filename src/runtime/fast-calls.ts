@@ -41,13 +41,13 @@ const R11: u32 = 11;
 const SYSRET_FLAGS: u32 = 0x3c7fd7;
 
 function disabled(cpu: u32): bool {
-  return !(load<u32>(cpu + CPU_EFER) & EFER_SCE) || !(cr0(cpu) & CR0_PE);
+  return !(load<u32>(cpu, CPU_EFER) & EFER_SCE) || !(cr0(cpu) & CR0_PE);
 }
 
 /** STAR: bits 0-31 legacy EIP, 32-47 CS of SYSCALL (SS is 8 above), 48-63 base of SYSRET's selectors. */
 export function syscall(cpu: u32, next: u64): u32 {
   if (disabled(cpu)) return raise(cpu, EXC_UD, 0);
-  const star = load<u64>(cpu + CPU_STAR);
+  const star = load<u64>(cpu, CPU_STAR);
   const cs = <u32>(star >> 32) & SELECTOR_MASK;
   const flags = rflags(cpu);
   if (!long_mode(cpu)) {
@@ -60,7 +60,7 @@ export function syscall(cpu: u32, next: u64): u32 {
   const target = load<u64>(cpu + (mode64(cpu) ? CPU_LSTAR : CPU_CSTAR));
   set_gpr(cpu, RCX, next);
   set_gpr(cpu, R11, flags & ~EFLAGS_RF);
-  set_rflags(cpu, flags & ~load<u32>(cpu + CPU_FMASK) & ~EFLAGS_RF);
+  set_rflags(cpu, flags & ~load<u32>(cpu, CPU_FMASK) & ~EFLAGS_RF);
   load_flat(cpu, cs, cs + 8, 0, true);
   finish_transfer(cpu, target);
   return 0;
@@ -70,7 +70,7 @@ export function sysret(cpu: u32, size: u32): u32 {
   if (disabled(cpu)) return raise(cpu, EXC_UD, 0);
   if (cpl(cpu) != 0) return raise(cpu, EXC_GP, 0);
   const rcx = gpr(cpu, RCX);
-  const cs = <u32>(load<u64>(cpu + CPU_STAR) >> 48) & SELECTOR_MASK;
+  const cs = <u32>(load<u64>(cpu, CPU_STAR) >> 48) & SELECTOR_MASK;
   if (!long_mode(cpu)) {
     set_rflags(cpu, rflags(cpu) | EFLAGS_IF);
     load_flat(cpu, cs, cs + 8, 3, false);
@@ -86,19 +86,19 @@ export function sysret(cpu: u32, size: u32): u32 {
 }
 
 export function sysenter(cpu: u32): u32 {
-  const cs = load<u32>(cpu + CPU_SYSENTER_CS) & SELECTOR_MASK;
+  const cs = load<u32>(cpu, CPU_SYSENTER_CS) & SELECTOR_MASK;
   if (!(cr0(cpu) & CR0_PE) || cs == 0) return raise(cpu, EXC_GP, 0);
   const wide = long_mode(cpu);
   const mask: u64 = wide ? ~(<u64>0) : 0xffffffff;
-  store<u32>(cpu + CPU_EFLAGS, load<u32>(cpu + CPU_EFLAGS) & ~(EFLAGS_VM | EFLAGS_IF | EFLAGS_RF));
+  store<u32>(cpu, load<u32>(cpu, CPU_EFLAGS) & ~(EFLAGS_VM | EFLAGS_IF | EFLAGS_RF), CPU_EFLAGS);
   load_flat(cpu, cs, cs + 8, 0, wide);
-  set_gpr(cpu, RSP, load<u64>(cpu + CPU_SYSENTER_ESP) & mask);
-  finish_transfer(cpu, load<u64>(cpu + CPU_SYSENTER_EIP) & mask);
+  set_gpr(cpu, RSP, load<u64>(cpu, CPU_SYSENTER_ESP) & mask);
+  finish_transfer(cpu, load<u64>(cpu, CPU_SYSENTER_EIP) & mask);
   return 0;
 }
 
 export function sysexit(cpu: u32, size: u32): u32 {
-  const cs = load<u32>(cpu + CPU_SYSENTER_CS) & SELECTOR_MASK;
+  const cs = load<u32>(cpu, CPU_SYSENTER_CS) & SELECTOR_MASK;
   if (!(cr0(cpu) & CR0_PE) || cs == 0 || cpl(cpu) != 0) return raise(cpu, EXC_GP, 0);
   const rcx = gpr(cpu, RCX);
   const rdx = gpr(cpu, RDX);

@@ -59,7 +59,7 @@ export function pop_flags(cpu: u32, size: u32): u32 {
   if (size > 16 && level == 0) flags &= ~(EFLAGS_VIF | EFLAGS_VIP);
   const sp_mask = stack_mask(cpu);
   set_sp(cpu, sp_mask, (gpr(cpu, RSP) + (size >> 3)) & sp_mask);
-  const before = load<u32>(cpu + CPU_EFLAGS);
+  const before = load<u32>(cpu, CPU_EFLAGS);
   set_rflags(cpu, flags);
   update_flags(cpu, before);
   return 0;
@@ -68,24 +68,24 @@ export function pop_flags(cpu: u32, size: u32): u32 {
 /** CLI. */
 export function clear_interrupt_flag(cpu: u32): u32 {
   if (cpl(cpu) > iopl(cpu)) return raise(cpu, EXC_GP, 0);
-  store<u32>(cpu + CPU_EFLAGS, load<u32>(cpu + CPU_EFLAGS) & ~EFLAGS_IF);
+  store<u32>(cpu, load<u32>(cpu, CPU_EFLAGS) & ~EFLAGS_IF, CPU_EFLAGS);
   return 0;
 }
 
 /** STI: interrupts are held off for one more instruction if they were disabled. */
 export function set_interrupt_flag(cpu: u32): u32 {
   if (cpl(cpu) > iopl(cpu)) return raise(cpu, EXC_GP, 0);
-  const flags = load<u32>(cpu + CPU_EFLAGS);
-  if (!(flags & EFLAGS_IF)) store<u32>(cpu + CPU_SHADOW, 1);
-  store<u32>(cpu + CPU_EFLAGS, flags | EFLAGS_IF);
+  const flags = load<u32>(cpu, CPU_EFLAGS);
+  if (!(flags & EFLAGS_IF)) store<u32>(cpu, 1, CPU_SHADOW);
+  store<u32>(cpu, flags | EFLAGS_IF, CPU_EFLAGS);
   return 0;
 }
 
 /** CLAC (0) and STAC (1): EFLAGS.AC, which moves the access context under CR4.SMAP. */
 export function set_access_check(cpu: u32, on: u32): u32 {
   if (cpl(cpu) != 0) return raise(cpu, EXC_UD, 0);
-  const before = load<u32>(cpu + CPU_EFLAGS);
-  store<u32>(cpu + CPU_EFLAGS, on ? before | EFLAGS_AC : before & ~EFLAGS_AC);
+  const before = load<u32>(cpu, CPU_EFLAGS);
+  store<u32>(cpu, on ? before | EFLAGS_AC : before & ~EFLAGS_AC, CPU_EFLAGS);
   update_flags(cpu, before);
   return 0;
 }

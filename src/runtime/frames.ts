@@ -32,34 +32,34 @@ const COW_LOW_WATER: u32 = 64;
 /** P2M entry of the frame of a gpa (A20 already applied); 0 where there is no RAM. */
 export function p2m_entry(cpu: u32, gpa: u64): u32 {
   const frame = gpa >> 12;
-  if (frame >= <u64>load<u32>(cpu + CPU_P2M_FRAMES)) return 0;
-  const entry = load<u32>(load<u32>(cpu + CPU_P2M) + <u32>frame * 4);
+  if (frame >= <u64>load<u32>(cpu, CPU_P2M_FRAMES)) return 0;
+  const entry = load<u32>(load<u32>(cpu, CPU_P2M) + <u32>frame * 4);
   return entry & P2M_PRESENT ? entry : 0;
 }
 
 /** Applies the A20 gate to a gpa. */
 export function a20(cpu: u32, gpa: u64): u64 {
-  return gpa & load<u64>(cpu + CPU_A20_MASK);
+  return gpa & load<u64>(cpu, CPU_A20_MASK);
 }
 
 /** First store to a frame being logged: a frame whose LOG_DIRTY is clear at the harvest was written. */
 function dirty_log(cpu: u32, frame: u32): void {
-  const at = load<u32>(cpu + CPU_P2M) + frame * 4;
+  const at = load<u32>(cpu, CPU_P2M) + frame * 4;
   store<u32>(at, load<u32>(at) & ~P2M_LOG_DIRTY);
 }
 
 /** First store to a shared frame: gives this VM a copy of its own. False when no spare frame is left. */
 function break_cow(cpu: u32, frame: u32): bool {
-  const spare = load<u32>(cpu + CPU_COW_SPARE);
+  const spare = load<u32>(cpu, CPU_COW_SPARE);
   if (spare == 0) {
     leave(cpu, EXIT_INTERNAL);
     return false;
   }
-  const count = load<u32>(cpu + CPU_COW_COUNT) - 1;
-  store<u32>(cpu + CPU_COW_SPARE, load<u32>(spare));
-  store<u32>(cpu + CPU_COW_COUNT, count);
-  if (count < COW_LOW_WATER) store<u32>(cpu + CPU_STOP, 1);
-  const at = load<u32>(cpu + CPU_P2M) + frame * 4;
+  const count = load<u32>(cpu, CPU_COW_COUNT) - 1;
+  store<u32>(cpu, load<u32>(spare), CPU_COW_SPARE);
+  store<u32>(cpu, count, CPU_COW_COUNT);
+  if (count < COW_LOW_WATER) store<u32>(cpu, 1, CPU_STOP);
+  const at = load<u32>(cpu, CPU_P2M) + frame * 4;
   const entry = load<u32>(at);
   memory.copy(spare, entry & FRAME_MASK, 4096);
   store<u32>(at, spare | (entry & P2M_FLAGS & ~P2M_COW));
@@ -90,7 +90,7 @@ export function prepare_store(cpu: u32, gpa: u64, n: u32): u32 {
  * exits, up to 8 in one.
  */
 function access_size(cpu: u32, gpa: u64, n: u32): u32 {
-  if (load<u32>(cpu + CPU_EXIT_MODE) != EXIT_MODE_INLINE) return n < 8 ? n : 8;
+  if (load<u32>(cpu, CPU_EXIT_MODE) != EXIT_MODE_INLINE) return n < 8 ? n : 8;
   let size: u32 = 8;
   while (size > n || (<u32>gpa & (size - 1)) != 0) size >>= 1;
   return size;

@@ -75,7 +75,7 @@ export function software_interrupt(cpu: u32, vector: u32, kind: u32, next: u64):
 /** IRET; `next` is saved when it ends a nested task. 1: fault recorded. */
 export function interrupt_return(cpu: u32, size: u32, next: u64): u32 {
   const status = return_by_mode(cpu, size >> 3, next);
-  if (status == 0) store<u32>(cpu + CPU_NMI_BLOCKED, 0);
+  if (status == 0) store<u32>(cpu, 0, CPU_NMI_BLOCKED);
   return status;
 }
 
@@ -92,7 +92,7 @@ function return_by_mode(cpu: u32, bytes: u32, next: u64): u32 {
  * so it is dropped here when there are none; no other instruction then has to clear it (SDM vol.3 17.3.1.1).
  */
 function set_returned(cpu: u32, flags: u32, mask: u32): void {
-  const rf: u32 = load<u32>(cpu + CPU_DR + 7 * 8) & DR7_ENABLES ? 0 : EFLAGS_RF;
+  const rf: u32 = load<u32>(cpu, CPU_DR + 7 * 8) & DR7_ENABLES ? 0 : EFLAGS_RF;
   set_rflags(cpu, ((rflags(cpu) & ~mask) | (flags & mask)) & ~rf);
 }
 
@@ -180,7 +180,7 @@ function return_v86(cpu: u32, rip: u64, cs: u32, flags: u32): u32 {
   if (rip > 0xffff) return raise(cpu, EXC_GP, 0);
   const mask = return_flags(cpu, 4) | EFLAGS_VM;
   set_returned(cpu, flags, mask);
-  store<u32>(cpu + CPU_CPL, 3);
+  store<u32>(cpu, 3, CPU_CPL);
   load_real_segment(cpu, SEG_CS, cs & 0xffff);
   load_real_segment(cpu, SEG_SS, ss & 0xffff);
   load_real_segment(cpu, SEG_ES, es & 0xffff);

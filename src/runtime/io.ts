@@ -37,7 +37,7 @@ export function check_io(cpu: u32, port: u32, bytes: u32): u32 {
 export function io_in(cpu: u32, port: u32, width: u32): u32 {
   if (check_io(cpu, port & 0xffff, width >> 3)) return 1;
   note_port(cpu, port & 0xffff, width >> 3);
-  store<u64>(cpu + CPU_SCRATCH, port_read(cpu, port & 0xffff, width >> 3));
+  store<u64>(cpu, port_read(cpu, port & 0xffff, width >> 3), CPU_SCRATCH);
   return must_wait(cpu) ? 1 : 0;
 }
 

@@ -40,17 +40,17 @@ export function itlb_entry(cpu: u32, linear: u64): u32 {
 
 /** Enters the page of `linear` for the current mode, privilege and address space: its frame and its code page. */
 export function itlb_fill(cpu: u32, linear: u64, frame: u32, page: u32, global: u32): void {
-  const ctx = load<u32>(cpu + CPU_ITLB_CTX);
+  const ctx = load<u32>(cpu, CPU_ITLB_CTX);
   const at = itlb_entry(cpu, linear);
-  store<u64>(at + ITLB_TAG, (linear & PAGE) | ctx);
-  store<u32>(at + ITLB_PAGE, page);
-  store<u32>(at + ITLB_FRAME, frame | global);
+  store<u64>(at, (linear & PAGE) | ctx, ITLB_TAG);
+  store<u32>(at, page, ITLB_PAGE);
+  store<u32>(at, frame | global, ITLB_FRAME);
   if (ctx & ITLB_CTX_USER || global) return;
-  const count = load<u32>(cpu + CPU_ITLB_LOGGED);
+  const count = load<u32>(cpu, CPU_ITLB_LOGGED);
   if (count > TLB_LOG_ENTRIES) return;
-  store<u32>(cpu + CPU_ITLB_LOGGED, count + 1);
+  store<u32>(cpu, count + 1, CPU_ITLB_LOGGED);
   if (count == TLB_LOG_ENTRIES) return;
-  store<u16>(cpu + ITLB_LOG_OFFSET + count * 2, <u16>((at - cpu - ITLB_OFFSET) / ITLB_ENTRY_SIZE));
+  store<u16>(cpu + count * 2, <u16>((at - cpu - ITLB_OFFSET) / ITLB_ENTRY_SIZE), ITLB_LOG_OFFSET);
 }
 
 /** Address of jump_epoch for supervisor (0) or user (1) pages. */
@@ -59,8 +59,8 @@ function epoch_at(cpu: u32, user: u32): u32 {
 }
 /** Sets the context of fetches, itlb_ctx, and the key of known jumps with it. */
 export function set_itlb_ctx(cpu: u32, ctx: u32): void {
-  store<u32>(cpu + CPU_ITLB_CTX, ctx);
-  store<u64>(cpu + CPU_JUMP_KEY, load<u64>(epoch_at(cpu, ctx & ITLB_CTX_USER)) | ctx);
+  store<u32>(cpu, ctx, CPU_ITLB_CTX);
+  store<u64>(cpu, load<u64>(epoch_at(cpu, ctx & ITLB_CTX_USER)) | ctx, CPU_JUMP_KEY);
 }
 /** No key is that of an entry of such pages any more: an epoch of its own begins, the first one is 1. */
 function forget_jumps_of(cpu: u32, user: u32): void {
@@ -73,7 +73,7 @@ function forget_jumps_of(cpu: u32, user: u32): void {
     epoch += JUMP_EPOCH_STEP;
   }
   store<u64>(at, epoch);
-  set_itlb_ctx(cpu, load<u32>(cpu + CPU_ITLB_CTX));
+  set_itlb_ctx(cpu, load<u32>(cpu, CPU_ITLB_CTX));
 }
 /** Forgets all known jumps. */
 export function forget_jumps(cpu: u32): void {
@@ -103,7 +103,7 @@ function jump_page_place(cpu: u32, tag: u64, user: u32): u32 {
  * entry. 0: it may have none, as a switch of the address space does not end the epoch.
  */
 export function note_jumps(cpu: u32, linear: u64, frame: u32): u32 {
-  const ctx = load<u32>(cpu + CPU_ITLB_CTX);
+  const ctx = load<u32>(cpu, CPU_ITLB_CTX);
   const user = ctx & ITLB_CTX_USER;
   if (!(frame & ITLB_GLOBAL) && !user) return 0;
   const tag = jump_page_tag(linear, frame & ITLB_GLOBAL ? 0 : ctx >> ITLB_CTX_SPACE_SHIFT);
@@ -133,17 +133,17 @@ function forget_jumps_to(cpu: u32, va: u64, id: u32, user: u32): void {
 }
 
 function drop_if_private(at: u32): void {
-  if (load<u32>(at + ITLB_FRAME) & ITLB_GLOBAL) return;
-  if (!(<u32>load<u64>(at + ITLB_TAG) & ITLB_CTX_USER)) store<u64>(at + ITLB_TAG, INVALID);
+  if (load<u32>(at, ITLB_FRAME) & ITLB_GLOBAL) return;
+  if (!(<u32>load<u64>(at, ITLB_TAG) & ITLB_CTX_USER)) store<u64>(at, INVALID, ITLB_TAG);
 }
 /** Drops supervisor pages that are not global. */
 export function itlb_drop_supervisor(cpu: u32): void {
-  const count = load<u32>(cpu + CPU_ITLB_LOGGED);
-  store<u32>(cpu + CPU_ITLB_LOGGED, 0);
+  const count = load<u32>(cpu, CPU_ITLB_LOGGED);
+  store<u32>(cpu, 0, CPU_ITLB_LOGGED);
   const start = cpu + ITLB_OFFSET;
   if (count <= TLB_LOG_ENTRIES) {
     for (let i: u32 = 0; i < count; i++) {
-      drop_if_private(start + <u32>load<u16>(cpu + ITLB_LOG_OFFSET + i * 2) * ITLB_ENTRY_SIZE);
+      drop_if_private(start + <u32>load<u16>(cpu + i * 2, ITLB_LOG_OFFSET) * ITLB_ENTRY_SIZE);
     }
     return;
   }
@@ -161,7 +161,7 @@ export function itlb_drop_page(cpu: u32, va: u64, id: u32, large: bool): void {
     return;
   }
   const at = itlb_entry(cpu, va);
-  if (((load<u64>(at + ITLB_TAG) ^ va) & PAGE) == 0) store<u64>(at + ITLB_TAG, INVALID);
+  if (((load<u64>(at, ITLB_TAG) ^ va) & PAGE) == 0) store<u64>(at, INVALID, ITLB_TAG);
   forget_jumps_to(cpu, va, id, 1);
   forget_jumps_to(cpu, va, 0, 1);
   forget_jumps_to(cpu, va, 0, 0);
@@ -169,7 +169,7 @@ export function itlb_drop_page(cpu: u32, va: u64, id: u32, large: bool): void {
 
 function clear_pages(cpu: u32): void {
   memory.fill(cpu + ITLB_OFFSET, 0xff, ITLB_ENTRIES * ITLB_ENTRY_SIZE);
-  store<u32>(cpu + CPU_ITLB_LOGGED, 0);
+  store<u32>(cpu, 0, CPU_ITLB_LOGGED);
 }
 /** Drops all entries; address spaces keep their numbers. */
 export function itlb_clear(cpu: u32): void {
@@ -180,12 +180,12 @@ export function itlb_clear(cpu: u32): void {
 export function itlb_renumber(cpu: u32): void {
   clear_pages(cpu);
   forget_jumps_of(cpu, 1);
-  store<u32>(cpu + CPU_ITLB_NEXT_ID, 1);
+  store<u32>(cpu, 1, CPU_ITLB_NEXT_ID);
 }
 /** An address-space number that no entry has, or 0 when there is none left. */
 export function new_itlb_id(cpu: u32): u32 {
-  const id = load<u32>(cpu + CPU_ITLB_NEXT_ID);
+  const id = load<u32>(cpu, CPU_ITLB_NEXT_ID);
   if (id == ITLB_SPACE_IDS) return 0;
-  store<u32>(cpu + CPU_ITLB_NEXT_ID, id + 1);
+  store<u32>(cpu, id + 1, CPU_ITLB_NEXT_ID);
   return id;
 }

@@ -67,7 +67,7 @@ export function set_delivering(on: bool): void {
 /** Records #PF after a failed walk. */
 function page_fault(cpu: u32, va: u64): u32 {
   forget_faulting(cpu, va);
-  store<u64>(cpu + CPU_EXC_CR2, va);
+  store<u64>(cpu, va, CPU_EXC_CR2);
   return raise(cpu, EXC_PF, walk_error);
 }
 
@@ -83,19 +83,19 @@ function access_of(ctx: u32): u32 {
  */
 function quickly(cpu: u32, va: u64, size: u32, write: bool): u32 {
   const ctx = current_context(cpu);
-  if ((<u32>va & 0xfff) + size > 4096 || ctx == TLB_CTX_CHECKED || load<u32>(cpu + CPU_WATCHED)) return 0;
+  if ((<u32>va & 0xfff) + size > 4096 || ctx == TLB_CTX_CHECKED || load<u32>(cpu, CPU_WATCHED)) return 0;
   const at = tlb_entry(cpu, ctx, va);
   // The runtime's own accesses come here without having looked.
   if (load<u64>(at + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) == (va & PAGE)) {
-    store<u32>(cpu + CPU_BOUNCE_SIZE, 0);
-    return <u32>va + load<u32>(at + TLB_ADDEND);
+    store<u32>(cpu, 0, CPU_BOUNCE_SIZE);
+    return <u32>va + load<u32>(at, TLB_ADDEND);
   }
   if (long_mode(cpu) ? !canonical(va) : va >> 32 != 0) return 0;
   if (!find(cpu, va, access_of(ctx) | (write ? ACCESS_WRITE : 0))) return 0;
   const p2m = p2m_entry(cpu, found_gpa);
   if (p2m == 0 || (write && (p2m & (P2M_WRITABLE | P2M_HOOKED)) != P2M_WRITABLE)) return 0;
   tlb_fill(cpu, ctx, va, p2m);
-  store<u32>(cpu + CPU_BOUNCE_SIZE, 0);
+  store<u32>(cpu, 0, CPU_BOUNCE_SIZE);
   return (p2m & 0xfffff000) + (<u32>va & 0xfff);
 }
 
@@ -103,8 +103,8 @@ function quickly(cpu: u32, va: u64, size: u32, write: bool): u32 {
 function translate(cpu: u32, va: u64, ctx: u32, write: bool): u32 {
   const at = tlb_entry(cpu, ctx, va);
   if (load<u64>(at + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) == (va & PAGE)) {
-    t_host = <u32>va + load<u32>(at + TLB_ADDEND);
-    t_gpa = ((<u64>load<u32>(at + TLB_FRAME)) << 12) | (va & 0xfff);
+    t_host = <u32>va + load<u32>(at, TLB_ADDEND);
+    t_gpa = ((<u64>load<u32>(at, TLB_FRAME)) << 12) | (va & 0xfff);
     t_flags = P2M_PRESENT | P2M_WRITABLE;
     return 0;
   }
@@ -138,12 +138,12 @@ function misaligned(va: u64, size: u32): bool {
 }
 
 function count_slow(cpu: u32): void {
-  store<u64>(cpu + CPU_N_SLOW, load<u64>(cpu + CPU_N_SLOW) + 1);
+  store<u64>(cpu, load<u64>(cpu, CPU_N_SLOW) + 1, CPU_N_SLOW);
 }
 
 /** Whether an instruction must leave before it accesses what is not RAM; then that is recorded. */
 function leaves(cpu: u32): bool {
-  if (!may_leave || load<u32>(cpu + CPU_EXIT_MODE) != EXIT_MODE_LEAVE) return false;
+  if (!may_leave || load<u32>(cpu, CPU_EXIT_MODE) != EXIT_MODE_LEAVE) return false;
   raise_leave(cpu);
   return true;
 }
@@ -165,8 +165,8 @@ function single(cpu: u32, n: u32, kind: u32): u32 {
   if (kind != WRITE) phys_read(cpu, gpa, bounce, n);
   if (may_leave && must_wait(cpu)) return 0;
   if (kind != READ) {
-    store<u64>(cpu + CPU_BOUNCE_PA, gpa);
-    store<u32>(cpu + CPU_BOUNCE_SIZE, n);
+    store<u64>(cpu, gpa, CPU_BOUNCE_PA);
+    store<u32>(cpu, n, CPU_BOUNCE_SIZE);
   }
   return bounce;
 }
@@ -190,9 +190,9 @@ function crossing(cpu: u32, va: u64, n: u32, ctx: u32, kind: u32): u32 {
     if (may_leave && must_wait(cpu)) return 0;
   }
   if (kind != READ) {
-    store<u64>(cpu + CPU_BOUNCE_PA, gpa);
-    store<u64>(cpu + CPU_BOUNCE_PA + 8, gpa2);
-    store<u32>(cpu + CPU_BOUNCE_SIZE, n);
+    store<u64>(cpu, gpa, CPU_BOUNCE_PA);
+    store<u64>(cpu, gpa2, CPU_BOUNCE_PA + 8);
+    store<u32>(cpu, n, CPU_BOUNCE_SIZE);
   }
   return bounce;
 }
@@ -201,8 +201,8 @@ function crossing(cpu: u32, va: u64, n: u32, ctx: u32, kind: u32): u32 {
 function access(cpu: u32, address: u64, size: u32, ctx: u32, kind: u32): u32 {
   const n = size & SIZE_MASK;
   const va = long_mode(cpu) ? address : address & 0xffffffff;
-  store<u32>(cpu + CPU_BOUNCE_SIZE, 0);
-  store<u64>(cpu + CPU_BOUNCE_VA, va);
+  store<u32>(cpu, 0, CPU_BOUNCE_SIZE);
+  store<u64>(cpu, va, CPU_BOUNCE_VA);
   if (n > MAX_SIZE || !canonical(va) || !canonical(va + n - 1)) {
     raise(cpu, size & MEM_STACK ? EXC_SS : EXC_GP, 0);
     return 0;
@@ -232,7 +232,7 @@ export function mem_read(cpu: u32, va: u64, size: u32): u32 {
   if (quick) return quick;
   may_leave = true;
   const host = access(cpu, va, size, current_context(cpu), READ);
-  if (host && load<u32>(cpu + CPU_WATCHED)) note_access(cpu, load<u64>(cpu + CPU_BOUNCE_VA), size & SIZE_MASK, false);
+  if (host && load<u32>(cpu, CPU_WATCHED)) note_access(cpu, load<u64>(cpu, CPU_BOUNCE_VA), size & SIZE_MASK, false);
   return host;
 }
 /** Where to store; 0 after recording a fault. mem_commit has to follow the store. */
@@ -241,7 +241,7 @@ export function mem_write(cpu: u32, va: u64, size: u32): u32 {
   if (quick) return quick;
   may_leave = true;
   const host = access(cpu, va, size, current_context(cpu), WRITE);
-  if (host && load<u32>(cpu + CPU_WATCHED)) note_access(cpu, load<u64>(cpu + CPU_BOUNCE_VA), size & SIZE_MASK, true);
+  if (host && load<u32>(cpu, CPU_WATCHED)) note_access(cpu, load<u64>(cpu, CPU_BOUNCE_VA), size & SIZE_MASK, true);
   return host;
 }
 /** Where to load and then store; 0 after recording a fault. mem_commit has to follow the store. */
@@ -250,7 +250,7 @@ export function mem_rmw(cpu: u32, va: u64, size: u32): u32 {
   if (quick) return quick;
   may_leave = true;
   const host = access(cpu, va, size, current_context(cpu), MODIFY);
-  if (host && load<u32>(cpu + CPU_WATCHED)) note_access(cpu, load<u64>(cpu + CPU_BOUNCE_VA), size & SIZE_MASK, true);
+  if (host && load<u32>(cpu, CPU_WATCHED)) note_access(cpu, load<u64>(cpu, CPU_BOUNCE_VA), size & SIZE_MASK, true);
   return host;
 }
 
@@ -269,7 +269,7 @@ export function ram_fill(cpu: u32, va: u64, size: u32, write: bool): bool {
 /** ram_fill for what is in one page. */
 function page_fill(cpu: u32, ctx: u32, va: u64, size: u32, write: bool): bool {
   if (!quickly(cpu, va, size, write)) {
-    if (load<u32>(cpu + CPU_WATCHED) || ctx == TLB_CTX_CHECKED) return false;
+    if (load<u32>(cpu, CPU_WATCHED) || ctx == TLB_CTX_CHECKED) return false;
     if (!canonical(va) || translate(cpu, va, ctx, write)) return false;
   }
   const entry = tlb_entry(cpu, ctx, va);
@@ -283,24 +283,24 @@ function goes_on(cpu: u32, ctx: u32, va: u64, write: bool): bool {
   const next = (va & PAGE) + 4096;
   const entry = tlb_entry(cpu, ctx, next);
   if (load<u64>(entry + (write ? TLB_TAG_WRITE : TLB_TAG_READ)) != next) return false;
-  return load<u32>(entry + TLB_ADDEND) == load<u32>(tlb_entry(cpu, ctx, va) + TLB_ADDEND);
+  return load<u32>(entry, TLB_ADDEND) == load<u32>(tlb_entry(cpu, ctx, va), TLB_ADDEND);
 }
 
 /** ram_fill with the host address that the access goes to, or 0. */
 export function ram_address(cpu: u32, va: u64, size: u32, write: bool): u32 {
   if (!ram_fill(cpu, va, size, write)) return 0;
-  return <u32>va + load<u32>(tlb_entry(cpu, current_context(cpu), va) + TLB_ADDEND);
+  return <u32>va + load<u32>(tlb_entry(cpu, current_context(cpu), va), TLB_ADDEND);
 }
 
 /** Carries out the store that the last mem_write or mem_rmw put off, if it did. */
 export function mem_commit(cpu: u32): void {
-  const n = load<u32>(cpu + CPU_BOUNCE_SIZE);
+  const n = load<u32>(cpu, CPU_BOUNCE_SIZE);
   if (n == 0) return;
-  store<u32>(cpu + CPU_BOUNCE_SIZE, 0);
-  const room: u32 = 4096 - (<u32>load<u64>(cpu + CPU_BOUNCE_VA) & 0xfff);
+  store<u32>(cpu, 0, CPU_BOUNCE_SIZE);
+  const room: u32 = 4096 - (<u32>load<u64>(cpu, CPU_BOUNCE_VA) & 0xfff);
   const first: u32 = n < room ? n : room;
-  phys_write(cpu, load<u64>(cpu + CPU_BOUNCE_PA), cpu + CPU_BOUNCE, first);
-  if (n > first) phys_write(cpu, load<u64>(cpu + CPU_BOUNCE_PA + 8), cpu + CPU_BOUNCE + first, n - first);
+  phys_write(cpu, load<u64>(cpu, CPU_BOUNCE_PA), cpu + CPU_BOUNCE, first);
+  if (n > first) phys_write(cpu, load<u64>(cpu, CPU_BOUNCE_PA + 8), cpu + CPU_BOUNCE + first, n - first);
 }
 
 /** Like mem_read with supervisor privilege whatever the CPL is: descriptor tables, TSS (SDM vol.3 4.6). */
@@ -339,8 +339,8 @@ export function exec_translate(cpu: u32, address: u64): u64 {
     page_fault(cpu, va);
     return ~(<u64>0);
   }
-  store<u32>(cpu + CPU_EXEC_GLOBAL, found_rights & RIGHT_GLOBAL ? ITLB_GLOBAL : 0);
-  store<u64>(cpu + CPU_N_ITLB_MISS, load<u64>(cpu + CPU_N_ITLB_MISS) + 1);
+  store<u32>(cpu, found_rights & RIGHT_GLOBAL ? ITLB_GLOBAL : 0, CPU_EXEC_GLOBAL);
+  store<u64>(cpu, load<u64>(cpu, CPU_N_ITLB_MISS) + 1, CPU_N_ITLB_MISS);
   return found_gpa;
 }
 

@@ -143,7 +143,7 @@ function bad_value(cpu: u32, index: u32, value: u64): bool {
     case 0xc0000084:
       return value >> 32 != 0;
     case FEATURE_CONTROL:
-      return (load<u64>(cpu + CPU_FEATURE_CONTROL) & FEATURE_CONTROL_LOCK) != 0;
+      return (load<u64>(cpu, CPU_FEATURE_CONTROL) & FEATURE_CONTROL_LOCK) != 0;
     case MTRR_DEF_TYPE:
       return (value & ~(<u64>0xcff)) != 0;
     case 0xda0:
@@ -161,11 +161,11 @@ function bad_value(cpu: u32, index: u32, value: u64): bool {
 }
 
 function write_efer(cpu: u32, value: u64): u32 {
-  const old = load<u64>(cpu + CPU_EFER);
+  const old = load<u64>(cpu, CPU_EFER);
   if (value & ~EFER_BITS) return 1;
   if ((old ^ value) & EFER_LME && cr0(cpu) & CR0_PG) return 1;
   // LMA follows from LME and CR0.PG and cannot be written.
-  store<u64>(cpu + CPU_EFER, (value & ~(<u64>EFER_LMA)) | (old & EFER_LMA));
+  store<u64>(cpu, (value & ~(<u64>EFER_LMA)) | (old & EFER_LMA), CPU_EFER);
   if ((old ^ value) & EFER_NXE) flush_all(cpu);
   update_context(cpu);
   return 0;
@@ -176,9 +176,9 @@ export function get_msr(cpu: u32, index: u32): u32 {
   const result = cpu + CPU_SCRATCH;
   const field = field_of(index);
   if (field) store<u64>(result, load<u64>(cpu + field));
-  else if (index == EFER) store<u64>(result, load<u64>(cpu + CPU_EFER));
+  else if (index == EFER) store<u64>(result, load<u64>(cpu, CPU_EFER));
   else if (index == TSC) store<u64>(result, guest_tsc(cpu));
-  else if (index == APIC_BASE) store<u64>(result, load<u64>(cpu + CPU_APIC_BASE));
+  else if (index == APIC_BASE) store<u64>(result, load<u64>(cpu, CPU_APIC_BASE));
   else if (index == MTRRCAP) store<u64>(result, MTRRCAP_VALUE);
   // Platform id, microcode revision, machine-check banks: none.
   else if (index == 0x17 || index == 0x8b || index == 0x179 || index == 0x17a) store<u64>(result, 0);
@@ -192,13 +192,13 @@ export function set_msr(cpu: u32, index: u32, value: u64): u32 {
   if (field) {
     if (bad_value(cpu, index, value)) return 1;
     store<u64>(cpu + field, value);
-    if (index == TSC_ADJUST) store<u32>(cpu + CPU_STOP, STOP_TSC_WRITTEN);
+    if (index == TSC_ADJUST) store<u32>(cpu, STOP_TSC_WRITTEN, CPU_STOP);
     return 0;
   }
   if (index == EFER) return write_efer(cpu, value);
   if (index == TSC) {
-    store<u64>(cpu + CPU_TSC_OFFSET, value - ask_clock(cpu));
-    store<u32>(cpu + CPU_STOP, STOP_TSC_WRITTEN);
+    store<u64>(cpu, value - ask_clock(cpu), CPU_TSC_OFFSET);
+    store<u32>(cpu, STOP_TSC_WRITTEN, CPU_STOP);
     return 0;
   }
   // Microcode update trigger and signature, machine-check status: accepted, without effect.
@@ -217,10 +217,10 @@ const MOST_AHEAD: u64 = 1 << 20;
 /** A look at the clock; never at what was given already. */
 function ask_clock(cpu: u32): u64 {
   let now = clock_tsc(cpu);
-  const given = load<u64>(cpu + CPU_TSC_GIVEN);
+  const given = load<u64>(cpu, CPU_TSC_GIVEN);
   if (now <= given && given - now < MOST_AHEAD) now = given + 1;
-  store<u64>(cpu + CPU_TSC_ASKED, now);
-  store<u32>(cpu + CPU_TSC_BUDGET, load<u32>(cpu + CPU_BUDGET));
+  store<u64>(cpu, now, CPU_TSC_ASKED);
+  store<u32>(cpu, load<u32>(cpu, CPU_BUDGET), CPU_TSC_BUDGET);
   return now;
 }
 
@@ -230,21 +230,21 @@ function ask_clock(cpu: u32): u64 {
  * less than it takes. Never twice the same then.
  */
 export function guest_tsc(cpu: u32): u64 {
-  const window = load<u32>(cpu + CPU_TSC_WINDOW);
-  if (window == 0) return clock_tsc(cpu) + load<u64>(cpu + CPU_TSC_OFFSET);
-  const done = load<u32>(cpu + CPU_TSC_BUDGET) - load<u32>(cpu + CPU_BUDGET);
-  const given = load<u64>(cpu + CPU_TSC_GIVEN);
-  let now = done < window ? load<u64>(cpu + CPU_TSC_ASKED) + done : ask_clock(cpu);
+  const window = load<u32>(cpu, CPU_TSC_WINDOW);
+  if (window == 0) return clock_tsc(cpu) + load<u64>(cpu, CPU_TSC_OFFSET);
+  const done = load<u32>(cpu, CPU_TSC_BUDGET) - load<u32>(cpu, CPU_BUDGET);
+  const given = load<u64>(cpu, CPU_TSC_GIVEN);
+  let now = done < window ? load<u64>(cpu, CPU_TSC_ASKED) + done : ask_clock(cpu);
   if (now <= given && given - now < MOST_AHEAD) now = given + 1;
-  store<u64>(cpu + CPU_TSC_GIVEN, now);
-  return now + load<u64>(cpu + CPU_TSC_OFFSET);
+  store<u64>(cpu, now, CPU_TSC_GIVEN);
+  return now + load<u64>(cpu, CPU_TSC_OFFSET);
 }
 
 /** RDMSR: ECX selects, EDX:EAX receives. */
 export function read_msr(cpu: u32): u32 {
   if (check_privilege(cpu)) return 1;
   if (get_msr(cpu, <u32>gpr(cpu, RCX))) return must_wait(cpu) ? 1 : raise(cpu, EXC_GP, 0);
-  const value = load<u64>(cpu + CPU_SCRATCH);
+  const value = load<u64>(cpu, CPU_SCRATCH);
   set_gpr(cpu, RAX, value & 0xffffffff);
   set_gpr(cpu, RDX, value >> 32);
   return 0;

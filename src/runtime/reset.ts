@@ -78,39 +78,39 @@ const FCW_RESET: u32 = 0x40;
 function reset_core(cpu: u32, kept_cr0: u32): void {
   memory.fill(cpu + CPU_GPR, 0, 16 * 8);
   set_gpr(cpu, RDX, SIGNATURE);
-  store<u64>(cpu + CPU_ZERO, 0);
-  store<u64>(cpu + CPU_SEG_NONE, 0);
+  store<u64>(cpu, 0, CPU_ZERO);
+  store<u64>(cpu, 0, CPU_SEG_NONE);
   for (let seg: u32 = 0; seg <= SEG_GS; seg++) set_segment(cpu, seg, 0, 0, 0xffff, ATTR_DATA);
   set_segment(cpu, SEG_CS, 0xf000, 0xffff0000, 0xffff, ATTR_CODE_RESET);
   set_segment(cpu, SEG_LDTR, 0, 0, 0xffff, ATTR_LDT_RESET);
   set_segment(cpu, SEG_TR, 0, 0, 0xffff, ATTR_TSS_RESET);
-  store<u64>(cpu + CPU_GDTR_BASE, 0);
-  store<u32>(cpu + CPU_GDTR_LIMIT, 0xffff);
-  store<u64>(cpu + CPU_IDTR_BASE, 0);
-  store<u32>(cpu + CPU_IDTR_LIMIT, 0xffff);
-  store<u64>(cpu + CPU_RIP, 0xfff0);
+  store<u64>(cpu, 0, CPU_GDTR_BASE);
+  store<u32>(cpu, 0xffff, CPU_GDTR_LIMIT);
+  store<u64>(cpu, 0, CPU_IDTR_BASE);
+  store<u32>(cpu, 0xffff, CPU_IDTR_LIMIT);
+  store<u64>(cpu, 0xfff0, CPU_RIP);
   set_rflags(cpu, EFLAGS_FIXED);
-  store<u32>(cpu + CPU_CPL, 0);
-  store<u64>(cpu + CPU_CR0, kept_cr0 | CR0_ET);
-  store<u64>(cpu + CPU_CR2, 0);
-  store<u64>(cpu + CPU_CR3, 0);
-  store<u64>(cpu + CPU_CR4, 0);
-  store<u64>(cpu + CPU_CR8, 0);
+  store<u32>(cpu, 0, CPU_CPL);
+  store<u64>(cpu, kept_cr0 | CR0_ET, CPU_CR0);
+  store<u64>(cpu, 0, CPU_CR2);
+  store<u64>(cpu, 0, CPU_CR3);
+  store<u64>(cpu, 0, CPU_CR4);
+  store<u64>(cpu, 0, CPU_CR8);
   memory.fill(cpu + CPU_PDPTE, 0, 4 * 8);
-  store<u64>(cpu + CPU_EFER, 0);
+  store<u64>(cpu, 0, CPU_EFER);
   memory.fill(cpu + CPU_DR, 0, 8 * 8);
-  store<u64>(cpu + CPU_DR + 6 * 8, DR6_FIXED);
-  store<u64>(cpu + CPU_DR + 7 * 8, DR7_FIXED);
-  store<u64>(cpu + CPU_DEBUGCTL, 0);
-  store<u32>(cpu + CPU_SHADOW, 0);
-  store<u32>(cpu + CPU_HALTED, 0);
-  store<u32>(cpu + CPU_NMI_PENDING, 0);
-  store<u32>(cpu + CPU_NMI_BLOCKED, 0);
-  store<u32>(cpu + CPU_EXC_DEPTH, 0);
-  store<u32>(cpu + CPU_EXC_DR6, 0);
-  store<u32>(cpu + CPU_EXIT_REASON, 0);
-  store<u32>(cpu + CPU_STOP, 0);
-  store<u32>(cpu + CPU_BOUNCE_SIZE, 0);
+  store<u64>(cpu, DR6_FIXED, CPU_DR + 6 * 8);
+  store<u64>(cpu, DR7_FIXED, CPU_DR + 7 * 8);
+  store<u64>(cpu, 0, CPU_DEBUGCTL);
+  store<u32>(cpu, 0, CPU_SHADOW);
+  store<u32>(cpu, 0, CPU_HALTED);
+  store<u32>(cpu, 0, CPU_NMI_PENDING);
+  store<u32>(cpu, 0, CPU_NMI_BLOCKED);
+  store<u32>(cpu, 0, CPU_EXC_DEPTH);
+  store<u32>(cpu, 0, CPU_EXC_DR6);
+  store<u32>(cpu, 0, CPU_EXIT_REASON);
+  store<u32>(cpu, 0, CPU_STOP);
+  store<u32>(cpu, 0, CPU_BOUNCE_SIZE);
 }
 
 /**
@@ -121,16 +121,16 @@ export function reset(cpu: u32): void {
   reset_core(cpu, CR0_CD | CR0_NW);
   // All MSRs lie from efer to apic_base in the layout. The TSC starts where the host's clock for it does.
   memory.fill(cpu + CPU_EFER, 0, CPU_APIC_BASE + 8 - CPU_EFER);
-  store<u64>(cpu + CPU_PAT, PAT_RESET);
-  store<u64>(cpu + CPU_MISC_ENABLE, MISC_ENABLE_RESET);
-  const bsp = load<u32>(cpu + CPU_VCPU_ID) == 0;
-  store<u64>(cpu + CPU_APIC_BASE, APIC_BASE_RESET | (bsp ? APIC_BASE_BSP : 0));
-  store<u64>(cpu + CPU_XCR0, 1);
+  store<u64>(cpu, PAT_RESET, CPU_PAT);
+  store<u64>(cpu, MISC_ENABLE_RESET, CPU_MISC_ENABLE);
+  const bsp = load<u32>(cpu, CPU_VCPU_ID) == 0;
+  store<u64>(cpu, APIC_BASE_RESET | (bsp ? APIC_BASE_BSP : 0), CPU_APIC_BASE);
+  store<u64>(cpu, 1, CPU_XCR0);
   memory.fill(cpu + CPU_FPR, 0, CPU_MXCSR - CPU_FPR);
-  store<u32>(cpu + CPU_MXCSR, MXCSR_RESET);
+  store<u32>(cpu, MXCSR_RESET, CPU_MXCSR);
   memory.fill(cpu + CPU_FCW, 0, CPU_FERR + 4 - CPU_FCW);
-  store<u32>(cpu + CPU_FCW, FCW_RESET);
-  store<u64>(cpu + CPU_A20_MASK, ~(<u64>0));
+  store<u32>(cpu, FCW_RESET, CPU_FCW);
+  store<u64>(cpu, ~(<u64>0), CPU_A20_MASK);
   flush_all(cpu);
   update_context(cpu);
 }
@@ -145,8 +145,8 @@ export function init_signal(cpu: u32): void {
 /** Start-up IPI: real mode at `vector` * 4 KiB. */
 export function startup_signal(cpu: u32, vector: u32): void {
   set_segment(cpu, SEG_CS, (vector & 0xff) << 8, <u64>((vector & 0xff) << 12), 0xffff, ATTR_CODE_RESET);
-  store<u64>(cpu + CPU_RIP, 0);
-  store<u32>(cpu + CPU_HALTED, 0);
+  store<u64>(cpu, 0, CPU_RIP);
+  store<u32>(cpu, 0, CPU_HALTED);
   update_context(cpu);
 }
 
@@ -155,13 +155,13 @@ export function startup_signal(cpu: u32, vector: u32): void {
  * recomputes the derived fields and empties the TLBs.
  */
 export function set_state_done(cpu: u32): void {
-  store<u64>(cpu + CPU_ZERO, 0);
-  store<u64>(cpu + CPU_SEG_NONE, 0);
-  store<u32>(cpu + CPU_EFLAGS, load<u32>(cpu + CPU_EFLAGS) | EFLAGS_FIXED);
+  store<u64>(cpu, 0, CPU_ZERO);
+  store<u64>(cpu, 0, CPU_SEG_NONE);
+  store<u32>(cpu, load<u32>(cpu, CPU_EFLAGS) | EFLAGS_FIXED, CPU_EFLAGS);
   let level: u32 = 0;
   if (v86_mode(cpu)) level = 3;
   else if (cr0(cpu) & CR0_PE) level = (seg_attr(cpu, SEG_SS) >> ATTR_DPL_SHIFT) & 3;
-  store<u32>(cpu + CPU_CPL, level);
+  store<u32>(cpu, level, CPU_CPL);
   refresh_pdptes(cpu);
   flush_all(cpu);
   update_context(cpu);

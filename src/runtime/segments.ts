@@ -132,7 +132,7 @@ export function load_segment(cpu: u32, seg: u32, selector: u32): u32 {
   if (!protected_mode(cpu)) load_real_segment(cpu, seg, sel);
   else if (seg == SEG_SS ? load_stack_segment(cpu, sel) : load_data_segment(cpu, seg, sel)) return 1;
   if (seg == SEG_SS) {
-    store<u32>(cpu + CPU_SHADOW, 2);
+    store<u32>(cpu, 2, CPU_SHADOW);
     update_context(cpu);
   }
   return 0;
@@ -140,9 +140,9 @@ export function load_segment(cpu: u32, seg: u32, selector: u32): u32 {
 
 /** LDS, LES, LFS, LGS, LSS: like load_segment, but LSS, which loads rSP too, needs no interrupt shadow. */
 export function load_far_segment(cpu: u32, seg: u32, selector: u32, _unused: u32): u32 {
-  const shadow = load<u32>(cpu + CPU_SHADOW);
+  const shadow = load<u32>(cpu, CPU_SHADOW);
   if (load_segment(cpu, seg, selector)) return 1;
-  store<u32>(cpu + CPU_SHADOW, shadow);
+  store<u32>(cpu, shadow, CPU_SHADOW);
   return 0;
 }
 

@@ -53,7 +53,7 @@ function set(cpu: u32, field: u32, space: u32, value: u32): void {
 
 /** PCID of the current address space. */
 function current_pcid(cpu: u32): u32 {
-  return cr4(cpu) & CR4_PCIDE ? load<u32>(cpu + CPU_CR3) & 0xfff : 0;
+  return cr4(cpu) & CR4_PCIDE ? load<u32>(cpu, CPU_CR3) & 0xfff : 0;
 }
 /** The space of a PCID, or NONE. */
 function space_of(cpu: u32, pcid: u32): u32 {
@@ -63,26 +63,26 @@ function space_of(cpu: u32, pcid: u32): u32 {
 
 /** Sets the fields that follow from the current space and its numbers. */
 function refresh(cpu: u32): void {
-  const space = load<u32>(cpu + CPU_SPACE);
+  const space = load<u32>(cpu, CPU_SPACE);
   const user = table_address(cpu, user_table(space));
-  if (current_context(cpu) == TLB_CTX_USER) store<u32>(cpu + CPU_TLB_PTR, user);
-  store<u32>(cpu + CPU_TLB_USER, user);
+  if (current_context(cpu) == TLB_CTX_USER) store<u32>(cpu, user, CPU_TLB_PTR);
+  store<u32>(cpu, user, CPU_TLB_USER);
   wide_forget(cpu);
-  store<u32>(cpu + CPU_STLB_TAG, get(cpu, CPU_SPACE_TAG, space));
-  const ctx = load<u32>(cpu + CPU_ITLB_CTX);
+  store<u32>(cpu, get(cpu, CPU_SPACE_TAG, space), CPU_STLB_TAG);
+  const ctx = load<u32>(cpu, CPU_ITLB_CTX);
   if (ctx & ITLB_CTX_USER) set_itlb_ctx(cpu, in_space(cpu, ctx));
 }
 /** itlb_ctx with the number of the current address space, where it is that of a user. */
 export function in_space(cpu: u32, ctx: u32): u32 {
   const low = ctx & ((1 << ITLB_CTX_SPACE_SHIFT) - 1);
   if (!(low & ITLB_CTX_USER)) return low;
-  return low | (get(cpu, CPU_SPACE_ITLB, load<u32>(cpu + CPU_SPACE)) << ITLB_CTX_SPACE_SHIFT);
+  return low | (get(cpu, CPU_SPACE_ITLB, load<u32>(cpu, CPU_SPACE)) << ITLB_CTX_SPACE_SHIFT);
 }
 
 /** Gives all spaces and the global pages new tag numbers. */
 function renumber_tags(cpu: u32): void {
   if (!tags_left(cpu, TLB_SPACES + 1)) stlb_empty(cpu);
-  store<u32>(cpu + CPU_STLB_GLOBAL, new_tag(cpu));
+  store<u32>(cpu, new_tag(cpu), CPU_STLB_GLOBAL);
   for (let i: u32 = 0; i < TLB_SPACES; i++) set(cpu, CPU_SPACE_TAG, i, new_tag(cpu));
 }
 /** Empties the instruction TLB and numbers all spaces anew. */
@@ -93,15 +93,15 @@ function renumber_itlb(cpu: u32): void {
 
 /** Drops everything, global pages included. */
 export function flush_all(cpu: u32): void {
-  tlb_empty(cpu, load<u32>(cpu + CPU_STLB_NEXT_TAG) == 0);
+  tlb_empty(cpu, load<u32>(cpu, CPU_STLB_NEXT_TAG) == 0);
   renumber_tags(cpu);
-  store<u32>(cpu + CPU_STLB_HAS, 0);
+  store<u32>(cpu, 0, CPU_STLB_HAS);
   renumber_itlb(cpu);
   forget_jumps(cpu);
   memory.fill(cpu + TLB_LARGE_OFFSET, 0, TLB_LARGE_BITS / 8);
-  store<u64>(cpu + CPU_TLB_HUGE, 0);
+  store<u64>(cpu, 0, CPU_TLB_HUGE);
   for (let i: u32 = 0; i < TLB_SPACES; i++) set(cpu, CPU_SPACE_PCID, i, NONE);
-  store<u32>(cpu + CPU_SPACE, 0);
+  store<u32>(cpu, 0, CPU_SPACE);
   set(cpu, CPU_SPACE_PCID, 0, current_pcid(cpu));
   refresh(cpu);
 }
@@ -114,7 +114,7 @@ function forget(cpu: u32, space: u32): void {
   const id = new_itlb_id(cpu);
   if (id != 0) set(cpu, CPU_SPACE_ITLB, space, id);
   else renumber_itlb(cpu);
-  if (space == load<u32>(cpu + CPU_SPACE)) drop_supervisor(cpu);
+  if (space == load<u32>(cpu, CPU_SPACE)) drop_supervisor(cpu);
   refresh(cpu);
 }
 /** Drops the supervisor's translations that only the current space has. */
@@ -125,16 +125,16 @@ function drop_supervisor(cpu: u32): void {
 
 /** Drops what is not global of the current address space. */
 export function flush_non_global(cpu: u32): void {
-  forget(cpu, load<u32>(cpu + CPU_SPACE));
+  forget(cpu, load<u32>(cpu, CPU_SPACE));
 }
 
 /** The space to give up: not the current one, and entered longest ago. */
 function oldest(cpu: u32): u32 {
-  const clock = load<u32>(cpu + CPU_SPACE_CLOCK);
+  const clock = load<u32>(cpu, CPU_SPACE_CLOCK);
   let best: u32 = 0;
   let age: u32 = 0;
   for (let i: u32 = 0; i < TLB_SPACES; i++) {
-    if (i == load<u32>(cpu + CPU_SPACE)) continue;
+    if (i == load<u32>(cpu, CPU_SPACE)) continue;
     if (get(cpu, CPU_SPACE_PCID, i) == NONE) return i;
     if (clock - get(cpu, CPU_SPACE_STAMP, i) < age) continue;
     age = clock - get(cpu, CPU_SPACE_STAMP, i);
@@ -146,7 +146,7 @@ function oldest(cpu: u32): u32 {
 /** After CR3 was loaded: goes to the space of its PCID; unless `keep`, what that had is dropped but for global pages. */
 export function enter_space(cpu: u32, keep: bool): void {
   const pcid = current_pcid(cpu);
-  const from = load<u32>(cpu + CPU_SPACE);
+  const from = load<u32>(cpu, CPU_SPACE);
   if (get(cpu, CPU_SPACE_PCID, from) == pcid) {
     if (!keep) forget(cpu, from);
     return;
@@ -158,28 +158,28 @@ export function enter_space(cpu: u32, keep: bool): void {
     set(cpu, CPU_SPACE_PCID, to, pcid);
     forget(cpu, to);
   } else if (!keep) forget(cpu, to);
-  const clock = load<u32>(cpu + CPU_SPACE_CLOCK) + 1;
-  store<u32>(cpu + CPU_SPACE_CLOCK, clock);
+  const clock = load<u32>(cpu, CPU_SPACE_CLOCK) + 1;
+  store<u32>(cpu, clock, CPU_SPACE_CLOCK);
   set(cpu, CPU_SPACE_STAMP, from, clock - 1);
   set(cpu, CPU_SPACE_STAMP, to, clock);
-  store<u32>(cpu + CPU_SPACE, to);
+  store<u32>(cpu, to, CPU_SPACE);
   refresh(cpu);
 }
 
 /** Drops the page around `va` from the current address space, and where it is global: INVLPG. A large page goes whole. */
 export function flush_page(cpu: u32, va: u64): void {
   const large = may_be_large(cpu, va);
-  const space = load<u32>(cpu + CPU_SPACE);
+  const space = load<u32>(cpu, CPU_SPACE);
   tlb_drop_page(cpu, tables_with(cpu, space, true), va, large);
-  stlb_drop_page(cpu, va, space, load<u32>(cpu + CPU_STLB_TAG), large);
+  stlb_drop_page(cpu, va, space, load<u32>(cpu, CPU_STLB_TAG), large);
   itlb_drop_page(cpu, va, get(cpu, CPU_SPACE_ITLB, space), large);
 }
 
 /** Drops what is known of a linear address whose use faulted (SDM vol.3 4.10.4.1). */
 export function forget_faulting(cpu: u32, va: u64): void {
   tlb_forget(cpu, va);
-  const space = load<u32>(cpu + CPU_SPACE);
-  stlb_drop_page(cpu, va, space, load<u32>(cpu + CPU_STLB_TAG), true);
+  const space = load<u32>(cpu, CPU_SPACE);
+  stlb_drop_page(cpu, va, space, load<u32>(cpu, CPU_STLB_TAG), true);
   itlb_drop_page(cpu, va, get(cpu, CPU_SPACE_ITLB, space), false);
 }
 
@@ -187,7 +187,7 @@ export function forget_faulting(cpu: u32, va: u64): void {
 export function flush_page_of(cpu: u32, pcid: u32, va: u64): void {
   const space = space_of(cpu, pcid);
   if (space == NONE) return;
-  if (space == load<u32>(cpu + CPU_SPACE)) {
+  if (space == load<u32>(cpu, CPU_SPACE)) {
     flush_page(cpu, va);
     return;
   }

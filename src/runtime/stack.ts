@@ -89,7 +89,7 @@ export function store_sized(at: u32, size: u32, value: u64): void {
 
 /** Sets the value of slot `i`; slot 0 is pushed first, to the highest address. */
 export function set_slot(cpu: u32, i: u32, value: u64): void {
-  store<u64>(cpu + SLOTS + i * 8, value);
+  store<u64>(cpu + i * 8, value, SLOTS);
 }
 
 /**
@@ -114,7 +114,7 @@ export function push_slots(
     const offset = (sp - size * (i + 1)) & mask;
     if (!flat && !inside_limit(attr, limit, <u32>offset, size)) return raise(cpu, EXC_SS, error);
     if (!mem_write_in(cpu, flat ? offset : base + offset, size | MEM_STACK, ctx)) {
-      if (load<u32>(cpu + CPU_EXC_VECTOR) == EXC_SS) store<u32>(cpu + CPU_EXC_ERROR, error);
+      if (load<u32>(cpu, CPU_EXC_VECTOR) == EXC_SS) store<u32>(cpu, error, CPU_EXC_ERROR);
       return 1;
     }
   }
@@ -122,7 +122,7 @@ export function push_slots(
     const offset = (sp - size * (i + 1)) & mask;
     const at = mem_write_in(cpu, flat ? offset : base + offset, size | MEM_STACK, ctx);
     if (!at) return 1;
-    store_sized(at, size, load<u64>(cpu + SLOTS + i * 8));
+    store_sized(at, size, load<u64>(cpu + i * 8, SLOTS));
     mem_commit(cpu);
   }
   pushed_sp = (sp - size * count) & mask;

@@ -84,10 +84,10 @@ function large_set(cpu: u32, va: u64, owner: u32): u32 {
 /** The entry of a set that has a tag, or 0. */
 function probe(set: u32, tag: u64): u32 {
   // Without branches: which way it is cannot be foreseen.
-  let at = select<u32>(set, 0, load<u64>(set + STLB_TAG) == tag);
-  at = select<u32>(set + STLB_ENTRY_SIZE, at, load<u64>(set + STLB_ENTRY_SIZE + STLB_TAG) == tag);
-  at = select<u32>(set + 2 * STLB_ENTRY_SIZE, at, load<u64>(set + 2 * STLB_ENTRY_SIZE + STLB_TAG) == tag);
-  return select<u32>(set + 3 * STLB_ENTRY_SIZE, at, load<u64>(set + 3 * STLB_ENTRY_SIZE + STLB_TAG) == tag);
+  let at = select<u32>(set, 0, load<u64>(set, STLB_TAG) == tag);
+  at = select<u32>(set + STLB_ENTRY_SIZE, at, load<u64>(set, STLB_ENTRY_SIZE + STLB_TAG) == tag);
+  at = select<u32>(set + 2 * STLB_ENTRY_SIZE, at, load<u64>(set, 2 * STLB_ENTRY_SIZE + STLB_TAG) == tag);
+  return select<u32>(set + 3 * STLB_ENTRY_SIZE, at, load<u64>(set, 3 * STLB_ENTRY_SIZE + STLB_TAG) == tag);
 }
 function probe_small(cpu: u32, va: u64, number: u32, owner: u32): u32 {
   return probe(small_set(cpu, va, owner), (va & PAGE) | number);
@@ -97,10 +97,10 @@ function probe_large(cpu: u32, va: u64, number: u32, owner: u32): u32 {
 }
 /** The entry for `va` in the current address space, or 0. */
 function search(cpu: u32, va: u64): u32 {
-  const has = load<u32>(cpu + CPU_STLB_HAS) >> half(va);
-  const own = load<u32>(cpu + CPU_STLB_TAG);
-  const space = load<u32>(cpu + CPU_SPACE);
-  const global = load<u32>(cpu + CPU_STLB_GLOBAL);
+  const has = load<u32>(cpu, CPU_STLB_HAS) >> half(va);
+  const own = load<u32>(cpu, CPU_STLB_TAG);
+  const space = load<u32>(cpu, CPU_SPACE);
+  const global = load<u32>(cpu, CPU_STLB_GLOBAL);
   let at: u32 = 0;
   if (has & HAS_GLOBAL_LARGE) at = probe_large(cpu, va, global, GLOBAL);
   if (at == 0 && has & HAS_SMALL) at = probe_small(cpu, va, own, space);
@@ -113,12 +113,12 @@ function search(cpu: u32, va: u64): u32 {
 function put(cpu: u32, set: u32, tag: u64, page: u64): void {
   let at = probe(set, tag);
   if (at == 0) {
-    const victim = load<u32>(cpu + CPU_STLB_VICTIM);
-    store<u32>(cpu + CPU_STLB_VICTIM, victim + 1);
+    const victim = load<u32>(cpu, CPU_STLB_VICTIM);
+    store<u32>(cpu, victim + 1, CPU_STLB_VICTIM);
     at = set + (victim & (STLB_WAYS - 1)) * STLB_ENTRY_SIZE;
-    store<u64>(at + STLB_TAG, tag);
+    store<u64>(at, tag, STLB_TAG);
   }
-  store<u64>(at + STLB_PAGE, page);
+  store<u64>(at, page, STLB_PAGE);
 }
 
 /** Keeps the result of the last walk. */
@@ -126,7 +126,7 @@ function insert(cpu: u32, va: u64): void {
   const rights = walk_rights;
   const global = (rights & RIGHT_GLOBAL) != 0;
   const number = load<u32>(cpu + (global ? CPU_STLB_GLOBAL : CPU_STLB_TAG));
-  const owner = global ? GLOBAL : load<u32>(cpu + CPU_SPACE);
+  const owner = global ? GLOBAL : load<u32>(cpu, CPU_SPACE);
   let has: u32 = 0;
   if (!(rights & SIZE_BITS)) {
     put(cpu, small_set(cpu, va, owner), (va & PAGE) | number, (walk_gpa & PAGE) | rights);
@@ -136,7 +136,7 @@ function insert(cpu: u32, va: u64): void {
     note_large(cpu, va, rights & SIZE_BITS);
     has = global ? HAS_GLOBAL_LARGE : HAS_LARGE;
   }
-  store<u32>(cpu + CPU_STLB_HAS, load<u32>(cpu + CPU_STLB_HAS) | (has << half(va)));
+  store<u32>(cpu, load<u32>(cpu, CPU_STLB_HAS) | (has << half(va)), CPU_STLB_HAS);
 }
 
 function mark_region(cpu: u32, va: u64): void {
@@ -147,7 +147,7 @@ function mark_region(cpu: u32, va: u64): void {
 /** Remembers that a page above 4 KiB was put into a TLB, so that INVLPG finds its other parts. */
 function note_large(cpu: u32, va: u64, size: u32): void {
   if (size == SIZE_1G) {
-    store<u64>(cpu + CPU_TLB_HUGE, load<u64>(cpu + CPU_TLB_HUGE) | ((<u64>1) << ((va >> 30) & 63)));
+    store<u64>(cpu, load<u64>(cpu, CPU_TLB_HUGE) | ((<u64>1) << ((va >> 30) & 63)), CPU_TLB_HUGE);
     return;
   }
   mark_region(cpu, va);
@@ -155,9 +155,9 @@ function note_large(cpu: u32, va: u64, size: u32): void {
 }
 /** Whether a page above 4 KiB around `va` may be in a TLB. */
 export function may_be_large(cpu: u32, va: u64): bool {
-  if ((load<u64>(cpu + CPU_TLB_HUGE) >> ((va >> 30) & 63)) & 1) return true;
+  if ((load<u64>(cpu, CPU_TLB_HUGE) >> ((va >> 30) & 63)) & 1) return true;
   const bit = <u32>(va >> 21) & (TLB_LARGE_BITS - 1);
-  return ((load<u8>(cpu + TLB_LARGE_OFFSET + (bit >> 3)) >> <u8>(bit & 7)) & 1) != 0;
+  return ((load<u8>(cpu + (bit >> 3), TLB_LARGE_OFFSET) >> <u8>(bit & 7)) & 1) != 0;
 }
 
 function take(cpu: u32, va: u64, at: u32, page: u64): void {
@@ -173,16 +173,16 @@ function take(cpu: u32, va: u64, at: u32, page: u64): void {
 export function find(cpu: u32, va: u64, access: u32): bool {
   const at = search(cpu, va);
   if (at != 0) {
-    const page = load<u64>(at + STLB_PAGE);
+    const page = load<u64>(at, STLB_PAGE);
     const rights = <u32>page;
     if (allowed(cpu, access, rights) && (!(access & ACCESS_WRITE) || rights & RIGHT_DIRTY)) {
       take(cpu, va, at, page);
       return true;
     }
     // The tables may allow more by now.
-    store<u64>(at + STLB_TAG, INVALID);
+    store<u64>(at, INVALID, STLB_TAG);
   }
-  store<u64>(cpu + CPU_N_WALK, load<u64>(cpu + CPU_N_WALK) + 1);
+  store<u64>(cpu, load<u64>(cpu, CPU_N_WALK) + 1, CPU_N_WALK);
   if (!walk(cpu, va, access)) return false;
   found_gpa = a20(cpu, walk_gpa);
   found_rights = walk_rights;
@@ -191,21 +191,21 @@ export function find(cpu: u32, va: u64, access: u32): bool {
 }
 
 function drop(at: u32): void {
-  if (at != 0) store<u64>(at + STLB_TAG, INVALID);
+  if (at != 0) store<u64>(at, INVALID, STLB_TAG);
 }
 /** Drops all parts of a 1 GiB page, whose ever it is. */
 function drop_huge(cpu: u32, va: u64): void {
   const end = cpu + STLB_LARGE_OFFSET + STLB_LARGE_SETS * SET_BYTES;
   const mask = page_mask(SIZE_1G);
   for (let at = cpu + STLB_LARGE_OFFSET; at < end; at += STLB_ENTRY_SIZE) {
-    if ((<u32>load<u64>(at + STLB_PAGE) & SIZE_BITS) != SIZE_1G) continue;
-    if (((load<u64>(at + STLB_TAG) ^ va) & mask) == 0) store<u64>(at + STLB_TAG, INVALID);
+    if ((<u32>load<u64>(at, STLB_PAGE) & SIZE_BITS) != SIZE_1G) continue;
+    if (((load<u64>(at, STLB_TAG) ^ va) & mask) == 0) store<u64>(at, INVALID, STLB_TAG);
   }
 }
 
 /** Drops the page around `va`, of any size, of an address space with tag number `own`, and if it is global. */
 export function stlb_drop_page(cpu: u32, va: u64, space: u32, own: u32, large: bool): void {
-  const global = load<u32>(cpu + CPU_STLB_GLOBAL);
+  const global = load<u32>(cpu, CPU_STLB_GLOBAL);
   drop(probe_small(cpu, va, own, space));
   drop(probe_small(cpu, va, global, GLOBAL));
   if (!large) return;
@@ -214,23 +214,23 @@ export function stlb_drop_page(cpu: u32, va: u64, space: u32, own: u32, large: b
     drop(probe_large(cpu, va ^ (i * PART_BYTES), own, space));
     drop(probe_large(cpu, va ^ (i * PART_BYTES), global, GLOBAL));
   }
-  if ((load<u64>(cpu + CPU_TLB_HUGE) >> ((va >> 30) & 63)) & 1) drop_huge(cpu, va);
+  if ((load<u64>(cpu, CPU_TLB_HUGE) >> ((va >> 30) & 63)) & 1) drop_huge(cpu, va);
 }
 
 /** Whether `n` new tag numbers are left. */
 export function tags_left(cpu: u32, n: u32): bool {
-  const next = load<u32>(cpu + CPU_STLB_NEXT_TAG);
+  const next = load<u32>(cpu, CPU_STLB_NEXT_TAG);
   return next != 0 && next + n <= LAST_TAG;
 }
 /** A tag number that no entry has. */
 export function new_tag(cpu: u32): u32 {
-  const tag = load<u32>(cpu + CPU_STLB_NEXT_TAG);
-  store<u32>(cpu + CPU_STLB_NEXT_TAG, tag + 1);
+  const tag = load<u32>(cpu, CPU_STLB_NEXT_TAG);
+  store<u32>(cpu, tag + 1, CPU_STLB_NEXT_TAG);
   return tag;
 }
 /** Empties the second-level TLB; all tag numbers are free again. */
 export function stlb_empty(cpu: u32): void {
   memory.fill(cpu + STLB_OFFSET, 0xff, (STLB_SETS + STLB_LARGE_SETS) * SET_BYTES);
-  store<u32>(cpu + CPU_STLB_NEXT_TAG, 1);
-  store<u32>(cpu + CPU_STLB_HAS, 0);
+  store<u32>(cpu, 1, CPU_STLB_NEXT_TAG);
+  store<u32>(cpu, 0, CPU_STLB_HAS);
 }

@@ -29,7 +29,7 @@ const SHORT: u32 = 128;
 
 /** Every instruction is looked at: a trap may be due after each iteration. */
 function stepped(cpu: u32): bool {
-  return (load<u32>(cpu + CPU_ITLB_CTX) & ITLB_CTX_NEVER) != 0;
+  return (load<u32>(cpu, CPU_ITLB_CTX) & ITLB_CTX_NEVER) != 0;
 }
 
 function mask_of(asize: u32): u64 {
@@ -38,7 +38,7 @@ function mask_of(asize: u32): u64 {
 
 /** Writes the low `asize` bits of a register: 16 bits keep the rest, 32 bits clear it. */
 function set_counter(cpu: u32, n: u32, asize: u32, value: u64): void {
-  if (asize == 16) store<u16>(cpu + CPU_GPR + n * 8, <u16>value);
+  if (asize == 16) store<u16>(cpu + n * 8, <u16>value, CPU_GPR);
   else set_gpr(cpu, n, asize == 32 ? value & 0xffffffff : value);
 }
 
@@ -50,8 +50,8 @@ function linear(cpu: u32, seg_field: u32, offset: u64): u64 {
 
 /** Host address if the TLB of the current context lets the access go straight to memory, else 0. */
 function direct(cpu: u32, va: u64, tag: u32): u32 {
-  const entry = load<u32>(cpu + CPU_TLB_PTR) + (<u32>(va >> 12) & (TLB_ENTRIES - 1)) * TLB_ENTRY_SIZE;
-  return load<u64>(entry + tag) == (va & ~(<u64>0xfff)) ? <u32>va + load<u32>(entry + TLB_ADDEND) : 0;
+  const entry = load<u32>(cpu, CPU_TLB_PTR) + (<u32>(va >> 12) & (TLB_ENTRIES - 1)) * TLB_ENTRY_SIZE;
+  return load<u64>(entry + tag) == (va & ~(<u64>0xfff)) ? <u32>va + load<u32>(entry, TLB_ADDEND) : 0;
 }
 function readable(cpu: u32, va: u64): u32 {
   const at = direct(cpu, va, TLB_TAG_READ);
@@ -80,12 +80,12 @@ function within(cpu: u32, field: u32, offset: u64, bytes: u32, write: u32): bool
 }
 /** The field of the base of ES: no base in 64-bit mode, where the offset is the address. */
 function destination(cpu: u32, offset: u64): u64 {
-  return mode64(cpu) ? offset : (load<u64>(cpu + CPU_SEG_BASE + SEG_ES * 8) + offset) & 0xffffffff;
+  return mode64(cpu) ? offset : (load<u64>(cpu, CPU_SEG_BASE + SEG_ES * 8) + offset) & 0xffffffff;
 }
 
 /** Backwards; or the chain is to come back after one iteration, as a single step asks. */
 function one_at_a_time(cpu: u32): bool {
-  return (load<u32>(cpu + CPU_EFLAGS) & EFLAGS_DF) != 0 || load<i32>(cpu + CPU_BUDGET) <= 0;
+  return (load<u32>(cpu, CPU_EFLAGS) & EFLAGS_DF) != 0 || load<i32>(cpu, CPU_BUDGET) <= 0;
 }
 
 export function rep_movs(cpu: u32, width: u32, asize: u32, seg_field: u32): u64 {

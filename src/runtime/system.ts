@@ -55,16 +55,16 @@ function check_table(cpu: u32, base: u64): u32 {
 /** LGDT. */
 export function load_gdtr(cpu: u32, limit: u32, base: u64): u32 {
   if (check_table(cpu, base)) return 1;
-  store<u32>(cpu + CPU_GDTR_LIMIT, limit & 0xffff);
-  store<u64>(cpu + CPU_GDTR_BASE, base);
+  store<u32>(cpu, limit & 0xffff, CPU_GDTR_LIMIT);
+  store<u64>(cpu, base, CPU_GDTR_BASE);
   return 0;
 }
 
 /** LIDT. */
 export function load_idtr(cpu: u32, limit: u32, base: u64): u32 {
   if (check_table(cpu, base)) return 1;
-  store<u32>(cpu + CPU_IDTR_LIMIT, limit & 0xffff);
-  store<u64>(cpu + CPU_IDTR_BASE, base);
+  store<u32>(cpu, limit & 0xffff, CPU_IDTR_LIMIT);
+  store<u64>(cpu, base, CPU_IDTR_BASE);
   return 0;
 }
 
@@ -104,9 +104,9 @@ export function cpuid(cpu: u32): void {
   cpuid_query(cpu, <u32>gpr(cpu, RAX), <u32>gpr(cpu, RCX));
   const result = cpu + CPU_SCRATCH;
   set_gpr(cpu, RAX, load<u32>(result));
-  set_gpr(cpu, RBX, load<u32>(result + 4));
-  set_gpr(cpu, RCX, load<u32>(result + 8));
-  set_gpr(cpu, RDX, load<u32>(result + 12));
+  set_gpr(cpu, RBX, load<u32>(result, 4));
+  set_gpr(cpu, RCX, load<u32>(result, 8));
+  set_gpr(cpu, RDX, load<u32>(result, 12));
 }
 
 /** RDTSC: #GP under CR4.TSD above level 0. */
@@ -121,7 +121,7 @@ export function read_tsc(cpu: u32): u32 {
 /** RDTSCP: also IA32_TSC_AUX to ECX. */
 export function read_tscp(cpu: u32): u32 {
   if (read_tsc(cpu)) return 1;
-  set_gpr(cpu, RCX, load<u64>(cpu + CPU_TSC_AUX) & 0xffffffff);
+  set_gpr(cpu, RCX, load<u64>(cpu, CPU_TSC_AUX) & 0xffffffff);
   return 0;
 }
 
@@ -135,8 +135,8 @@ export function swapgs(cpu: u32): u32 {
   if (!mode64(cpu)) return raise(cpu, EXC_UD, 0);
   if (check_privilege(cpu)) return 1;
   const base = seg_base(cpu, SEG_GS);
-  store<u64>(cpu + CPU_SEG_BASE + SEG_GS * 8, load<u64>(cpu + CPU_KERNEL_GS_BASE));
-  store<u64>(cpu + CPU_KERNEL_GS_BASE, base);
+  store<u64>(cpu, load<u64>(cpu, CPU_KERNEL_GS_BASE), CPU_SEG_BASE + SEG_GS * 8);
+  store<u64>(cpu, base, CPU_KERNEL_GS_BASE);
   return 0;
 }
 
@@ -145,7 +145,7 @@ export function rw_fs_gs_base(cpu: u32, which: u32, write: u32, value: u64): u32
   if (!mode64(cpu) || !(cr4(cpu) & CR4_FSGSBASE)) return raise(cpu, EXC_UD, 0);
   const at = cpu + CPU_SEG_BASE + (which ? SEG_GS : SEG_FS) * 8;
   if (!write) {
-    store<u64>(cpu + CPU_SCRATCH, load<u64>(at));
+    store<u64>(cpu, load<u64>(at), CPU_SCRATCH);
     return 0;
   }
   if (!canonical(value)) return raise(cpu, EXC_GP, 0);
@@ -156,8 +156,8 @@ export function rw_fs_gs_base(cpu: u32, which: u32, write: u32, value: u64): u32
 /** HLT: leaves with EXIT_HLT, `next` in field rip. */
 export function halt(cpu: u32, next: u64): u32 {
   if (check_privilege(cpu)) return 1;
-  store<u64>(cpu + CPU_RIP, next);
-  store<u32>(cpu + CPU_HALTED, 1);
+  store<u64>(cpu, next, CPU_RIP);
+  store<u32>(cpu, 1, CPU_HALTED);
   leave(cpu, EXIT_HLT);
   return 0;
 }

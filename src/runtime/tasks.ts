@@ -127,17 +127,17 @@ function copy_in(cpu: u32, va: u64, to: u32, n: u32): u32 {
 /** Writes the state of the old task into the fields at `at`, a copy of its TSS from STATE_32 on. */
 function save_32(cpu: u32, at: u32, rip: u64, flags: u32): void {
   store<u32>(at, <u32>rip);
-  store<u32>(at + 4, flags);
-  for (let i: u32 = 0; i < 8; i++) store<u32>(at + 8 + i * 4, <u32>gpr(cpu, i));
-  for (let i: u32 = 0; i < 6; i++) store<u16>(at + 0x28 + i * 4, <u16>seg_sel(cpu, i));
+  store<u32>(at, flags, 4);
+  for (let i: u32 = 0; i < 8; i++) store<u32>(at + i * 4, <u32>gpr(cpu, i), 8);
+  for (let i: u32 = 0; i < 6; i++) store<u16>(at + i * 4, <u16>seg_sel(cpu, i), 0x28);
 }
 
 /** The same for a 16-bit TSS from STATE_16 on; FS and GS have no place there. */
 function save_16(cpu: u32, at: u32, rip: u64, flags: u32): void {
   store<u16>(at, <u16>rip);
-  store<u16>(at + 2, <u16>flags);
-  for (let i: u32 = 0; i < 8; i++) store<u16>(at + 4 + i * 2, <u16>gpr(cpu, i));
-  for (let i: u32 = 0; i < 4; i++) store<u16>(at + 0x14 + i * 2, <u16>seg_sel(cpu, i));
+  store<u16>(at, <u16>flags, 2);
+  for (let i: u32 = 0; i < 8; i++) store<u16>(at + i * 2, <u16>gpr(cpu, i), 4);
+  for (let i: u32 = 0; i < 4; i++) store<u16>(at + i * 2, <u16>seg_sel(cpu, i), 0x14);
 }
 
 /** Saves the running task in its TSS. 1: fault recorded, nothing written. */
@@ -201,47 +201,46 @@ export function switch_task(cpu: u32, sel: u32, reason: u32, rip: u64, flags: u3
   const saved = reason == SWITCH_IRET ? flags & ~EFLAGS_NT : flags;
   if (nested && store_link(cpu, base)) return 1;
   if (save_task(cpu, rip, saved)) return 1;
-  if (!nested && set_busy(cpu, load<u64>(cpu + CPU_GDTR_BASE) + (seg_sel(cpu, SEG_TR) & 0xfff8), false)) return 1;
+  if (!nested && set_busy(cpu, load<u64>(cpu, CPU_GDTR_BASE) + (seg_sel(cpu, SEG_TR) & 0xfff8), false)) return 1;
   if (reason != SWITCH_IRET && set_busy(cpu, at, true)) return 1;
 
   set_segment(cpu, SEG_TR, sel, base, limit_of(lo, hi), attr_of(hi) | TSS_BUSY);
-  store<u64>(cpu + CPU_CR0, load<u64>(cpu + CPU_CR0) | CR0_TS);
-  store<u64>(cpu + CPU_DR + 56, load<u64>(cpu + CPU_DR + 56) & ~DR7_LOCAL);
+  store<u64>(cpu, load<u64>(cpu, CPU_CR0) | CR0_TS, CPU_CR0);
+  store<u64>(cpu, load<u64>(cpu, CPU_DR + 56) & ~DR7_LOCAL, CPU_DR + 56);
   return enter_task(cpu, image, wide, nested, ext);
 }
 
 /** Loads the new task from the copy of its TSS. 0, or 2 after a fault in the new task. */
 function enter_task(cpu: u32, image: u32, wide: bool, nested: bool, ext: u32): u32 {
-  const bad_cr3 = wide && cr0(cpu) & CR0_PG ? load_task_cr3(cpu, load<u32>(image + 0x1c)) : 0;
-  let flags: u32 = wide ? load<u32>(image + 0x24) : <u32>load<u16>(image + 0x10);
+  const bad_cr3 = wide && cr0(cpu) & CR0_PG ? load_task_cr3(cpu, load<u32>(image, 0x1c)) : 0;
+  let flags: u32 = wide ? load<u32>(image, 0x24) : <u32>load<u16>(image, 0x10);
   if (nested) flags |= EFLAGS_NT;
   set_rflags(cpu, flags & FLAGS_LOADED);
-  store<u64>(cpu + CPU_RIP, wide ? load<u32>(image + 0x20) : load<u16>(image + 0x0e));
+  store<u64>(cpu, wide ? load<u32>(image, 0x20) : load<u16>(image, 0x0e), CPU_RIP);
   for (let i: u32 = 0; i < 8; i++) {
-    set_gpr(cpu, i, wide ? load<u32>(image + 0x28 + i * 4) : load<u16>(image + 0x12 + i * 2));
+    set_gpr(cpu, i, wide ? load<u32>(image + i * 4, 0x28) : load<u16>(image + i * 2, 0x12));
   }
   // All selectors first, unusable: a fault on one of them finds the others' values, not the old task's segments.
   for (let seg: u32 = 0; seg < 6; seg++) {
     let sel: u32 = 0;
-    if (wide) sel = load<u16>(image + 0x48 + seg * 4);
-    else if (seg < 4) sel = load<u16>(image + 0x22 + seg * 2);
+    if (wide) sel = load<u16>(image + seg * 4, 0x48);
+    else if (seg < 4) sel = load<u16>(image + seg * 2, 0x22);
     set_null_segment(cpu, seg, sel, 0);
   }
   set_null_segment(cpu, SEG_LDTR, load<u16>(image + (wide ? 0x60 : 0x2a)), 0);
-  store<u32>(cpu + CPU_CPL, v86_mode(cpu) ? 3 : seg_sel(cpu, SEG_CS) & 3);
-  store<u32>(cpu + CPU_SHADOW, 0);
+  store<u32>(cpu, v86_mode(cpu) ? 3 : seg_sel(cpu, SEG_CS) & 3, CPU_CPL);
+  store<u32>(cpu, 0, CPU_SHADOW);
   update_context(cpu);
   if (bad_cr3) return raise(cpu, EXC_TS, ext) + 1;
   const failed = load_task_segments(cpu);
   update_context(cpu);
   if (failed) {
-    if (load<u32>(cpu + CPU_EXC_VECTOR) != EXC_PF)
-      store<u32>(cpu + CPU_EXC_ERROR, load<u32>(cpu + CPU_EXC_ERROR) | ext);
+    if (load<u32>(cpu, CPU_EXC_VECTOR) != EXC_PF) store<u32>(cpu, load<u32>(cpu, CPU_EXC_ERROR) | ext, CPU_EXC_ERROR);
     return 2;
   }
-  if (<u32>load<u64>(cpu + CPU_RIP) > seg_limit(cpu, SEG_CS)) return raise(cpu, EXC_GP, ext) + 1;
-  if (wide && load<u8>(image + 0x64) & 1) {
-    store<u32>(cpu + CPU_EXC_DR6, load<u32>(cpu + CPU_EXC_DR6) | DR6_BT);
+  if (<u32>load<u64>(cpu, CPU_RIP) > seg_limit(cpu, SEG_CS)) return raise(cpu, EXC_GP, ext) + 1;
+  if (wide && load<u8>(image, 0x64) & 1) {
+    store<u32>(cpu, load<u32>(cpu, CPU_EXC_DR6) | DR6_BT, CPU_EXC_DR6);
   }
   return 0;
 }
@@ -252,13 +251,13 @@ const FLAGS_LOADED: u32 = 0x3f7fd5;
 /** Loads the segments of the new task by the selectors that are already in place. 1: fault recorded. */
 function load_task_segments(cpu: u32): u32 {
   if (load_task_ldt(cpu)) return 1;
-  if (load<u32>(cpu + CPU_EFLAGS) & EFLAGS_VM) {
+  if (load<u32>(cpu, CPU_EFLAGS) & EFLAGS_VM) {
     for (let seg: u32 = 0; seg < 6; seg++) load_real_segment(cpu, seg, seg_sel(cpu, seg));
     return 0;
   }
   if (load_task_code(cpu)) return 1;
   const ss = seg_sel(cpu, SEG_SS);
-  const level = load<u32>(cpu + CPU_CPL);
+  const level = load<u32>(cpu, CPU_CPL);
   if (check_stack_selector(cpu, ss, level, EXC_TS, 0) || load_described_segment(cpu, SEG_SS, ss)) return 1;
   if (load_task_data(cpu, SEG_DS, level) || load_task_data(cpu, SEG_ES, level)) return 1;
   return load_task_data(cpu, SEG_FS, level) || load_task_data(cpu, SEG_GS, level) ? 1 : 0;

@@ -54,12 +54,12 @@ function entry_in(table: u32, va: u64): u32 {
 
 /** Address of the data TLB entry for a linear address in an access context of the current address space. */
 export function tlb_entry(cpu: u32, ctx: u32, va: u64): u32 {
-  return entry_in(ctx == TLB_CTX_USER ? load<u32>(cpu + CPU_TLB_USER) : table_address(cpu, ctx), va);
+  return entry_in(ctx == TLB_CTX_USER ? load<u32>(cpu, CPU_TLB_USER) : table_address(cpu, ctx), va);
 }
 
 function invalidate(at: u32): void {
-  store<u64>(at + TLB_TAG_READ, INVALID);
-  store<u64>(at + TLB_TAG_WRITE, INVALID);
+  store<u64>(at, INVALID, TLB_TAG_READ);
+  store<u64>(at, INVALID, TLB_TAG_WRITE);
 }
 
 /** Byte of the filter of written frames that a frame's bit is in. */
@@ -75,7 +75,7 @@ function log_entry(cpu: u32, table: u32, at: u32): void {
   store<u32>(counter, count + 1);
   if (count == TLB_LOG_ENTRIES) return;
   const index = (at - table_address(cpu, table)) / TLB_ENTRY_SIZE;
-  store<u16>(cpu + TLB_LOG_OFFSET + (table * TLB_LOG_ENTRIES + count) * 2, <u16>index);
+  store<u16>(cpu + (table * TLB_LOG_ENTRIES + count) * 2, <u16>index, TLB_LOG_OFFSET);
 }
 
 /**
@@ -92,46 +92,46 @@ export function tlb_fill(cpu: u32, ctx: u32, va: u64, p2m: u32): void {
   const user: u32 = ctx == TLB_CTX_USER ? ACCESS_USER : 0;
   let direct = (p2m & (P2M_WRITABLE | P2M_HOOKED)) == P2M_WRITABLE;
   direct = direct && (rights & RIGHT_DIRTY) != 0 && may_write(cpu, user, rights);
-  store<u64>(at + TLB_TAG_READ, page);
-  store<u64>(at + TLB_TAG_WRITE, direct ? page : INVALID);
-  store<u32>(at + TLB_ADDEND, (p2m & 0xfffff000) - <u32>page);
-  store<u32>(at + TLB_FRAME, frame);
+  store<u64>(at, page, TLB_TAG_READ);
+  store<u64>(at, direct ? page : INVALID, TLB_TAG_WRITE);
+  store<u32>(at, (p2m & 0xfffff000) - <u32>page, TLB_ADDEND);
+  store<u32>(at, frame, TLB_FRAME);
   const global = (rights & RIGHT_GLOBAL) != 0;
-  store<u64>(at + TLB_INFO, page_mask(rights) | (global ? INFO_GLOBAL : 0));
+  store<u64>(at, page_mask(rights) | (global ? INFO_GLOBAL : 0), TLB_INFO);
   if (direct) {
     const byte = written_byte(cpu, frame);
     store<u8>(byte, load<u8>(byte) | <u8>((<u32>1) << (frame & 7)));
   }
   if (!global) log_entry(cpu, table, at);
-  else if (user) store<u32>(cpu + CPU_TLB_USER_GLOBAL, 1);
-  store<u32>(cpu + CPU_TLB_USED, load<u32>(cpu + CPU_TLB_USED) | (1 << table));
-  store<u64>(cpu + CPU_N_TLB_MISS, load<u64>(cpu + CPU_N_TLB_MISS) + 1);
+  else if (user) store<u32>(cpu, 1, CPU_TLB_USER_GLOBAL);
+  store<u32>(cpu, load<u32>(cpu, CPU_TLB_USED) | (1 << table), CPU_TLB_USED);
+  store<u64>(cpu, load<u64>(cpu, CPU_N_TLB_MISS) + 1, CPU_N_TLB_MISS);
 }
 
 /** Empties the tables, all of them the first time. */
 export function tlb_empty(cpu: u32, first: bool): void {
   wide_forget(cpu);
-  const used = load<u32>(cpu + CPU_TLB_USED);
+  const used = load<u32>(cpu, CPU_TLB_USED);
   for (let table: u32 = 0; table < TLB_TABLES; table++) {
     if (first || used & (1 << table)) memory.fill(table_address(cpu, table), 0xff, TLB_BYTES);
-    store<u32>(cpu + CPU_TLB_LOGGED + table * 4, 0);
+    store<u32>(cpu + table * 4, 0, CPU_TLB_LOGGED);
   }
   memory.fill(cpu + TLB_WRITTEN_OFFSET, 0, TLB_WRITTEN_BITS / 8);
-  store<u32>(cpu + CPU_TLB_USED, 0);
-  store<u32>(cpu + CPU_TLB_USER_GLOBAL, 0);
+  store<u32>(cpu, 0, CPU_TLB_USED);
+  store<u32>(cpu, 0, CPU_TLB_USER_GLOBAL);
 }
 
 /** Drops what is not global from a table. */
 function drop_non_global(cpu: u32, table: u32): void {
   wide_forget(cpu);
-  const count = load<u32>(cpu + CPU_TLB_LOGGED + table * 4);
-  store<u32>(cpu + CPU_TLB_LOGGED + table * 4, 0);
+  const count = load<u32>(cpu + table * 4, CPU_TLB_LOGGED);
+  store<u32>(cpu + table * 4, 0, CPU_TLB_LOGGED);
   const start = table_address(cpu, table);
   if (count <= TLB_LOG_ENTRIES) {
     const log = cpu + TLB_LOG_OFFSET + table * TLB_LOG_ENTRIES * 2;
     for (let i: u32 = 0; i < count; i++) {
       const at = start + <u32>load<u16>(log + i * 2) * TLB_ENTRY_SIZE;
-      if (!(load<u64>(at + TLB_INFO) & INFO_GLOBAL)) invalidate(at);
+      if (!(load<u64>(at, TLB_INFO) & INFO_GLOBAL)) invalidate(at);
     }
     return;
   }
@@ -141,7 +141,7 @@ function drop_non_global(cpu: u32, table: u32): void {
     return;
   }
   for (let at = start; at < start + TLB_BYTES; at += TLB_ENTRY_SIZE) {
-    if (!(load<u64>(at + TLB_INFO) & INFO_GLOBAL)) invalidate(at);
+    if (!(load<u64>(at, TLB_INFO) & INFO_GLOBAL)) invalidate(at);
   }
 }
 /** Drops what is not global of a user of an address space. */
@@ -156,15 +156,15 @@ export function tlb_drop_supervisor(cpu: u32): void {
 
 /** Tables in use that may hold a page of an address space, or a global page if `globals`, a bit each. */
 export function tables_with(cpu: u32, space: u32, globals: bool): u32 {
-  const used = load<u32>(cpu + CPU_TLB_USED);
-  if (globals && load<u32>(cpu + CPU_TLB_USER_GLOBAL)) return used;
+  const used = load<u32>(cpu, CPU_TLB_USED);
+  if (globals && load<u32>(cpu, CPU_TLB_USER_GLOBAL)) return used;
   return used & ((1 << user_table(space)) | (globals ? SUPERVISOR_TABLES : 0));
 }
 
 /** Drops the entries that belong to the guest page, of any size, around `va`. */
 function drop_region(start: u32, va: u64): void {
   for (let at = start; at < start + TLB_BYTES; at += TLB_ENTRY_SIZE) {
-    if (((load<u64>(at + TLB_TAG_READ) ^ va) & load<u64>(at + TLB_INFO) & PAGE) == 0) invalidate(at);
+    if (((load<u64>(at, TLB_TAG_READ) ^ va) & load<u64>(at, TLB_INFO) & PAGE) == 0) invalidate(at);
   }
 }
 /** Drops the page around `va` from some tables; if it may be `large`, all of it. */
@@ -177,21 +177,21 @@ export function tlb_drop_page(cpu: u32, tables: u32, va: u64, large: bool): void
       continue;
     }
     const at = entry_in(start, va);
-    if (load<u64>(at + TLB_TAG_READ) == (va & PAGE)) invalidate(at);
+    if (load<u64>(at, TLB_TAG_READ) == (va & PAGE)) invalidate(at);
   }
 }
 /** Drops what is known of the 4 KiB around `va` in all address spaces: a data breakpoint was set there or cleared. */
 export function tlb_forget(cpu: u32, va: u64): void {
-  tlb_drop_page(cpu, load<u32>(cpu + CPU_TLB_USED), va, false);
+  tlb_drop_page(cpu, load<u32>(cpu, CPU_TLB_USED), va, false);
 }
 
 /** Drops all data entries of a frame: its P2M entry points elsewhere now. */
 export function tlb_drop_frame(cpu: u32, frame: u32): void {
   wide_forget(cpu);
-  for (let left = load<u32>(cpu + CPU_TLB_USED); left != 0; left &= left - 1) {
+  for (let left = load<u32>(cpu, CPU_TLB_USED); left != 0; left &= left - 1) {
     const start = table_address(cpu, ctz(left));
     for (let at = start; at < start + TLB_BYTES; at += TLB_ENTRY_SIZE) {
-      if (load<u32>(at + TLB_FRAME) == frame) invalidate(at);
+      if (load<u32>(at, TLB_FRAME) == frame) invalidate(at);
     }
   }
 }
@@ -204,10 +204,10 @@ export function tlb_protect_frame(cpu: u32, frame: u32): void {
   wide_forget(cpu);
   // All frames that share the bit lose the right, so that the bit may be cleared.
   store<u8>(byte, <u8>(<u32>load<u8>(byte) & ~bit));
-  for (let left = load<u32>(cpu + CPU_TLB_USED); left != 0; left &= left - 1) {
+  for (let left = load<u32>(cpu, CPU_TLB_USED); left != 0; left &= left - 1) {
     const start = table_address(cpu, ctz(left));
     for (let at = start; at < start + TLB_BYTES; at += TLB_ENTRY_SIZE) {
-      if (((load<u32>(at + TLB_FRAME) ^ frame) & (TLB_WRITTEN_BITS - 1)) == 0) store<u64>(at + TLB_TAG_WRITE, INVALID);
+      if (((load<u32>(at, TLB_FRAME) ^ frame) & (TLB_WRITTEN_BITS - 1)) == 0) store<u64>(at, INVALID, TLB_TAG_WRITE);
     }
   }
 }

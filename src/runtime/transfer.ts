@@ -31,7 +31,7 @@ const FLAT_DATA: u32 = 0xc093;
 export function load_code(cpu: u32, sel: u32, lo: u32, hi: u32, level: u32): void {
   const base = long_mode(cpu) && is_code64(hi) ? 0 : base_of(lo, hi);
   set_segment(cpu, SEG_CS, (sel & SELECTOR_MASK) | level, base, limit_of(lo, hi), attr_of(hi) | ATTR_ACCESSED);
-  store<u32>(cpu + CPU_CPL, level);
+  store<u32>(cpu, level, CPU_CPL);
 }
 
 /** Loads SS from a checked descriptor, or a null selector with `level` as its DPL when `hi` is 0. */
@@ -45,7 +45,7 @@ export function load_flat(cpu: u32, cs: u32, ss: u32, level: u32, wide: bool): v
   const dpl = level << 5;
   set_segment(cpu, SEG_CS, (cs & SELECTOR_MASK) | level, 0, 0xffffffff, (wide ? FLAT_CODE64 : FLAT_CODE32) | dpl);
   set_segment(cpu, SEG_SS, (ss & SELECTOR_MASK) | level, 0, 0xffffffff, FLAT_DATA | dpl);
-  store<u32>(cpu + CPU_CPL, level);
+  store<u32>(cpu, level, CPU_CPL);
 }
 
 /** Checks the offset of a transfer into the code segment (lo, hi): limit, or canonical. 1: #GP(ext). */
@@ -87,7 +87,7 @@ export function check_idt_gate(cpu: u32, hi: u32, known: bool, software: bool, e
 
 /** Ends a transfer: rip, no interrupt shadow, derived fields. */
 export function finish_transfer(cpu: u32, rip: u64): void {
-  store<u64>(cpu + CPU_RIP, rip);
-  store<u32>(cpu + CPU_SHADOW, 0);
+  store<u64>(cpu, rip, CPU_RIP);
+  store<u32>(cpu, 0, CPU_SHADOW);
   update_context(cpu);
 }

@@ -27,7 +27,7 @@ const FSW_ES: u32 = 0x80;
  * 13.1 for CR4.OSFXSR, vol.2 2.4 for AVX). The order is: emulation, device not available, pending exception.
  */
 export function fp_check(cpu: u32, unit: u32): u32 {
-  const cr0 = load<u32>(cpu + CPU_CR0);
+  const cr0 = load<u32>(cpu, CPU_CR0);
   if (unit == UNIT_AVX) {
     if (!avx_enabled(cpu)) return raise(cpu, EXC_UD, 0);
     return cr0 & CR0_TS ? raise(cpu, EXC_NM, 0) : 0;
@@ -36,12 +36,12 @@ export function fp_check(cpu: u32, unit: u32): u32 {
     if (cr0 & (CR0_EM | CR0_TS)) return raise(cpu, EXC_NM, 0);
   } else {
     if (cr0 & CR0_EM) return raise(cpu, EXC_UD, 0);
-    if (unit == UNIT_SSE && !(load<u32>(cpu + CPU_CR4) & CR4_OSFXSR)) return raise(cpu, EXC_UD, 0);
+    if (unit == UNIT_SSE && !(load<u32>(cpu, CPU_CR4) & CR4_OSFXSR)) return raise(cpu, EXC_UD, 0);
     if (cr0 & CR0_TS) return raise(cpu, EXC_NM, 0);
   }
-  if (unit == UNIT_X87_NOWAIT || unit == UNIT_SSE || !(load<u32>(cpu + CPU_FSW) & FSW_ES)) return 0;
+  if (unit == UNIT_X87_NOWAIT || unit == UNIT_SSE || !(load<u32>(cpu, CPU_FSW) & FSW_ES)) return 0;
   if (cr0 & CR0_NE) return raise(cpu, EXC_MF, 0);
   // With CR0.NE clear the exception goes out on FERR# to the interrupt controller (SDM vol.3 13.7).
-  store<u32>(cpu + CPU_FERR, 1);
+  store<u32>(cpu, 1, CPU_FERR);
   return 0;
 }

@@ -83,7 +83,7 @@ function fault(cpu: u32, access: u32, bits: u32): bool {
   let error = (access & (ACCESS_WRITE | ACCESS_USER)) | bits;
   if (access & ACCESS_FETCH) {
     const c4 = cr4(cpu);
-    const nx = (c4 & CR4_PAE) != 0 && (load<u32>(cpu + CPU_EFER) & EFER_NXE) != 0;
+    const nx = (c4 & CR4_PAE) != 0 && (load<u32>(cpu, CPU_EFER) & EFER_NXE) != 0;
     if (nx || c4 & CR4_SMEP) error |= ACCESS_FETCH;
   }
   walk_error = error;
@@ -176,12 +176,12 @@ function finish(cpu: u32, va: u64, access: u32, base: u64, size: u32, leaf: u64)
 /** 32-bit paging (SDM vol.3 4.3), with 4 MiB pages by PSE-36. */
 function walk_32(cpu: u32, va: u64, access: u32): bool {
   const linear = <u32>va;
-  const at_pde: u64 = <u64>(load<u32>(cpu + CPU_CR3) & 0xfffff000) + (linear >> 22) * 4;
+  const at_pde: u64 = <u64>(load<u32>(cpu, CPU_CR3) & 0xfffff000) + (linear >> 22) * 4;
   const pde: u64 = phys_load32(cpu, at_pde);
   if (pde & PTE_PS && cr4(cpu) & CR4_PSE) {
     // Bits 13-20 are address bits 32-39; those above the physical width, and bit 21, are reserved.
     const high = (pde >> 13) & 0xff;
-    const reserved: u64 = 0x200000 | (((~load<u64>(cpu + CPU_PHYS_MASK) >> 32) & 0xff) << 13);
+    const reserved: u64 = 0x200000 | (((~load<u64>(cpu, CPU_PHYS_MASK) >> 32) & 0xff) << 13);
     if (!pass(cpu, access, at_pde, pde, reserved)) return false;
     return finish(cpu, va, access, (pde & 0xffc00000) | (high << 32), SIZE_4M, pde);
   }
@@ -194,8 +194,8 @@ function walk_32(cpu: u32, va: u64, access: u32): bool {
 
 /** Bits reserved in every 64-bit entry: above the physical width, and XD unless EFER.NXE. `ignored`: software's. */
 function reserved_64(cpu: u32, ignored: u64): u64 {
-  let reserved = ~load<u64>(cpu + CPU_PHYS_MASK) & 0x7ffffffffffff000 & ~ignored;
-  if (!(load<u32>(cpu + CPU_EFER) & EFER_NXE)) reserved |= PTE_XD;
+  let reserved = ~load<u64>(cpu, CPU_PHYS_MASK) & 0x7ffffffffffff000 & ~ignored;
+  if (!(load<u32>(cpu, CPU_EFER) & EFER_NXE)) reserved |= PTE_XD;
   return reserved;
 }
 
@@ -224,7 +224,7 @@ function walk_pae(cpu: u32, va: u64, access: u32): bool {
 /** 4-level paging (SDM vol.3 4.5). Bits 52-62 are ignored. */
 function walk_4level(cpu: u32, va: u64, access: u32): bool {
   const reserved = reserved_64(cpu, 0x7ff0000000000000);
-  const at_pml4e = (load<u64>(cpu + CPU_CR3) & ADDRESS) + ((va >> 39) & 0x1ff) * 8;
+  const at_pml4e = (load<u64>(cpu, CPU_CR3) & ADDRESS) + ((va >> 39) & 0x1ff) * 8;
   const pml4e = phys_load64(cpu, at_pml4e);
   if (!pass(cpu, access, at_pml4e, pml4e, reserved | PTE_PS)) return false;
   const at_pdpte = (pml4e & ADDRESS) + ((va >> 30) & 0x1ff) * 8;
@@ -250,7 +250,7 @@ export function walk(cpu: u32, va: u64, access: u32): bool {
   seen = 0;
   all_rights = ~(<u64>0);
   any_xd = 0;
-  if (load<u32>(cpu + CPU_EFER) & EFER_LMA) return walk_4level(cpu, va, access);
+  if (load<u32>(cpu, CPU_EFER) & EFER_LMA) return walk_4level(cpu, va, access);
   if (cr4(cpu) & CR4_PAE) return walk_pae(cpu, va, access);
   return walk_32(cpu, va, access);
 }

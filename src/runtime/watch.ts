@@ -16,7 +16,7 @@ const KIND_ACCESS: u32 = 3;
 const PAGE: u64 = ~(<u64>0xfff);
 
 function dr7(cpu: u32): u32 {
-  return load<u32>(cpu + CPU_DR + 7 * 8);
+  return load<u32>(cpu, CPU_DR + 7 * 8);
 }
 function enabled(control: u32, i: u32): bool {
   return ((control >> (2 * i)) & 3) != 0;
@@ -31,7 +31,7 @@ function bytes_of(control: u32, i: u32): u64 {
 }
 /** First address that a breakpoint covers: the low bits of DRn do not count. */
 function start_of(cpu: u32, control: u32, i: u32): u64 {
-  return load<u64>(cpu + CPU_DR + i * 8) & ~(bytes_of(control, i) - 1);
+  return load<u64>(cpu + i * 8, CPU_DR) & ~(bytes_of(control, i) - 1);
 }
 function is_data(control: u32, i: u32): bool {
   return enabled(control, i) && (kind_of(control, i) & 1) != 0;
@@ -42,12 +42,12 @@ export function refresh_watched(cpu: u32): void {
   const control = dr7(cpu);
   let watched: u32 = 0;
   if (control & DR7_ENABLES) for (let i: u32 = 0; i < BREAKPOINTS; i++) if (is_data(control, i)) watched = 1;
-  store<u32>(cpu + CPU_WATCHED, watched);
+  store<u32>(cpu, watched, CPU_WATCHED);
 }
 
 /** Whether a data breakpoint lies in the page of `va`. */
 export function page_watched(cpu: u32, va: u64): bool {
-  if (!load<u32>(cpu + CPU_WATCHED)) return false;
+  if (!load<u32>(cpu, CPU_WATCHED)) return false;
   const control = dr7(cpu);
   for (let i: u32 = 0; i < BREAKPOINTS; i++) {
     if (is_data(control, i) && ((start_of(cpu, control, i) ^ va) & PAGE) == 0) return true;
@@ -56,7 +56,7 @@ export function page_watched(cpu: u32, va: u64): bool {
 }
 
 function note(cpu: u32, i: u32): void {
-  store<u32>(cpu + CPU_EXC_DR6, load<u32>(cpu + CPU_EXC_DR6) | (1 << i));
+  store<u32>(cpu, load<u32>(cpu, CPU_EXC_DR6) | (1 << i), CPU_EXC_DR6);
 }
 
 /** Notes the data breakpoints that an access of `n` bytes meets. */

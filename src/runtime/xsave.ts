@@ -67,10 +67,10 @@ const XSAVES: i32 = 3;
 const FSW_ES: u32 = 0x80;
 
 function x87_in_use(cpu: u32): bool {
-  if (load<u32>(cpu + CPU_FCW) != 0x37f || x87_status(cpu) != 0 || load<u32>(cpu + CPU_FEMPTY) != 0xff) return true;
-  let bits: u64 = load<u64>(cpu + CPU_FIP) | load<u64>(cpu + CPU_FDP) | load<u32>(cpu + CPU_FOP);
+  if (load<u32>(cpu, CPU_FCW) != 0x37f || x87_status(cpu) != 0 || load<u32>(cpu, CPU_FEMPTY) != 0xff) return true;
+  let bits: u64 = load<u64>(cpu, CPU_FIP) | load<u64>(cpu, CPU_FDP) | load<u32>(cpu, CPU_FOP);
   for (let i: u32 = 0; i < 8; i++) {
-    bits |= load<u64>(cpu + CPU_FPR + (i << 4)) | load<u16>(cpu + CPU_FPR + (i << 4), 8);
+    bits |= load<u64>(cpu + (i << 4), CPU_FPR) | load<u16>(cpu + CPU_FPR + (i << 4), 8);
   }
   return bits != 0;
 }
@@ -91,14 +91,14 @@ export function state_in_use(cpu: u32): u64 {
 
 /** #UD without CR4.OSXSAVE, #NM with CR0.TS; XSAVES and XRSTORS also #GP above level 0. */
 export function xsave_check(cpu: u32, supervisor: u32): u32 {
-  if (!(load<u32>(cpu + CPU_CR4) & CR4_OSXSAVE)) return raise(cpu, EXC_UD, 0);
-  if (load<u32>(cpu + CPU_CR0) & CR0_TS) return raise(cpu, EXC_NM, 0);
+  if (!(load<u32>(cpu, CPU_CR4) & CR4_OSXSAVE)) return raise(cpu, EXC_UD, 0);
+  if (load<u32>(cpu, CPU_CR0) & CR0_TS) return raise(cpu, EXC_NM, 0);
   return supervisor ? check_privilege(cpu) : 0;
 }
 
 /** RFBM: the components asked for in EDX:EAX that XCR0 has. (IA32_XSS has none.) */
 function requested(cpu: u32): u64 {
-  return load<u64>(cpu + CPU_XCR0) & ((gpr(cpu, RDX) << 32) | (gpr(cpu, RAX) & 0xffffffff));
+  return load<u64>(cpu, CPU_XCR0) & ((gpr(cpu, RDX) << 32) | (gpr(cpu, RAX) & 0xffffffff));
 }
 
 function at(cpu: u32, va: u64, offset: u32): u64 {
@@ -111,7 +111,7 @@ function copy_out(cpu: u32, va: u64, from: u32, to: u32): u32 {
   for (let offset = from; offset < to; offset += 8) {
     const host = mem_write(cpu, at(cpu, va, offset), 8);
     if (!host) return 1;
-    store<u64>(host, load<u64>(cpu + CPU_SCRATCH + offset));
+    store<u64>(host, load<u64>(cpu + offset, CPU_SCRATCH));
     mem_commit(cpu);
   }
   return 0;
@@ -121,7 +121,7 @@ function copy_in(cpu: u32, va: u64, from: u32, to: u32): u32 {
   for (let offset = from; offset < to; offset += 8) {
     const host = mem_read(cpu, at(cpu, va, offset), 8);
     if (!host) return 1;
-    store<u64>(cpu + CPU_SCRATCH + offset, load<u64>(host));
+    store<u64>(cpu + offset, load<u64>(host), CPU_SCRATCH);
   }
   return 0;
 }
@@ -141,7 +141,7 @@ export function xsave_area(cpu: u32, va: u64, form: i32): u32 {
   let in_use = state_in_use(cpu);
   const compact = kind >= XSAVEC;
   // The compacted format has no other place for MXCSR.
-  if (compact && load<u32>(cpu + CPU_MXCSR) != MXCSR_INITIAL) in_use |= SSE;
+  if (compact && load<u32>(cpu, CPU_MXCSR) != MXCSR_INITIAL) in_use |= SSE;
   const saved = kind == XSAVE ? rfbm : rfbm & in_use;
   const scratch = cpu + CPU_SCRATCH;
   const count = register_count(form);
@@ -164,27 +164,27 @@ export function xsave_area(cpu: u32, va: u64, form: i32): u32 {
     if (copy_out(cpu, va, UPPER, UPPER + (count << 4))) return 1;
   }
   if (compact) {
-    store<u64>(scratch + XSTATE_BV, rfbm & in_use);
-    store<u64>(scratch + XCOMP_BV, COMPACTED | rfbm);
+    store<u64>(scratch, rfbm & in_use, XSTATE_BV);
+    store<u64>(scratch, COMPACTED | rfbm, XCOMP_BV);
     return copy_out(cpu, va, HEADER, XCOMP_BV + 8);
   }
   if (copy_in(cpu, va, XSTATE_BV, XCOMP_BV)) return 1;
-  store<u64>(scratch + XSTATE_BV, (load<u64>(scratch + XSTATE_BV) & ~rfbm) | (rfbm & in_use));
+  store<u64>(scratch, (load<u64>(scratch, XSTATE_BV) & ~rfbm) | (rfbm & in_use), XSTATE_BV);
   return copy_out(cpu, va, XSTATE_BV, XCOMP_BV);
 }
 
 /** Whether the header in scratch may be restored from (SDM vol.1 13.8). */
 function header_is_sound(cpu: u32, supervisor: bool): bool {
   const header = cpu + CPU_SCRATCH;
-  const xcr0 = load<u64>(cpu + CPU_XCR0);
-  const state = load<u64>(header + XSTATE_BV);
-  const format = load<u64>(header + XCOMP_BV);
+  const xcr0 = load<u64>(cpu, CPU_XCR0);
+  const state = load<u64>(header, XSTATE_BV);
+  const format = load<u64>(header, XCOMP_BV);
   let rest: u64 = 0;
   if (format & COMPACTED) {
     for (let i: u32 = XCOMP_BV + 8; i < HEADER_END; i += 8) rest |= load<u64>(header + i);
     return rest == 0 && (format & ~COMPACTED & ~xcr0) == 0 && (state & ~format) == 0;
   }
-  return !supervisor && (format | load<u64>(header + XCOMP_BV + 8)) == 0 && (state & ~xcr0) == 0;
+  return !supervisor && (format | load<u64>(header, XCOMP_BV + 8)) == 0 && (state & ~xcr0) == 0;
 }
 
 /** The legacy region's SSE part from scratch, or its initial configuration. */
@@ -208,19 +208,19 @@ export function xrstor_area(cpu: u32, va: u64, form: i32): u32 {
   const rfbm = requested(cpu);
   if (copy_in(cpu, va, HEADER, HEADER_END)) return 1;
   if (!header_is_sound(cpu, form >> KIND_SHIFT == XSAVES)) return raise(cpu, EXC_GP, 0);
-  const loaded = rfbm & load<u64>(scratch + XSTATE_BV);
+  const loaded = rfbm & load<u64>(scratch, XSTATE_BV);
   if (copy_in(cpu, va, 0, HEADER)) return 1;
   if (loaded & AVX && copy_in(cpu, va, UPPER, AREA)) return 1;
-  const compact = (load<u64>(scratch + XCOMP_BV) & COMPACTED) != 0;
+  const compact = (load<u64>(scratch, XCOMP_BV) & COMPACTED) != 0;
   const mxcsr = compact ? loaded & SSE : rfbm & (SSE | AVX);
   if (mxcsr) {
-    if (load<u32>(scratch + MXCSR) & ~MXCSR_MASK) return raise(cpu, EXC_GP, 0);
+    if (load<u32>(scratch, MXCSR) & ~MXCSR_MASK) return raise(cpu, EXC_GP, 0);
     fx_load_mxcsr(cpu, scratch);
-  } else if (rfbm & SSE) store<u32>(cpu + CPU_MXCSR, MXCSR_INITIAL);
+  } else if (rfbm & SSE) store<u32>(cpu, MXCSR_INITIAL, CPU_MXCSR);
   if (loaded & X87) fx_load_x87(cpu, scratch, form);
   else if (rfbm & X87) fx_init_x87(cpu);
   if (rfbm & SSE) restore_xmm(cpu, form, (loaded & SSE) != 0);
   if (rfbm & AVX) restore_upper(cpu, form, (loaded & AVX) != 0);
-  store<u32>(cpu + CPU_FPU_TRAP, (load<u32>(cpu + CPU_FPU_TRAP) & ~FSW_ES) | (load<u32>(cpu + CPU_FSW) & FSW_ES));
+  store<u32>(cpu, (load<u32>(cpu, CPU_FPU_TRAP) & ~FSW_ES) | (load<u32>(cpu, CPU_FSW) & FSW_ES), CPU_FPU_TRAP);
   return 0;
 }

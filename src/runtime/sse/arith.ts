@@ -34,14 +34,14 @@ function scalar64<T>(cpu: u32, a: u64, b: u64): u64 {
   const x = reinterpret<f64>(a);
   const y = reinterpret<f64>(b);
   const r = op<T>().d(x, y);
-  if (isNormal64(r) && isPlain64(x) && isPlain64(y) && inexactIsFree(load<u32>(cpu + CPU_MXCSR))) {
+  if (isNormal64(r) && isPlain64(x) && isPlain64(y) && inexactIsFree(load<u32>(cpu, CPU_MXCSR))) {
     return reinterpret<u64>(r);
   }
   return rare64<T>(cpu, x, y, r);
 }
 
 function rare64<T>(cpu: u32, x: f64, y: f64, r: f64): u64 {
-  if (isPlain64(x) && isPlain64(y) && roundsToNearest(load<u32>(cpu + CPU_MXCSR))) {
+  if (isPlain64(x) && isPlain64(y) && roundsToNearest(load<u32>(cpu, CPU_MXCSR))) {
     const known = r == 0 ? op<T>().zero64(x, y) : isNormal64(r) && op<T>().exact64(x, y, r);
     if (known) return reinterpret<u64>(r);
   }
@@ -55,14 +55,14 @@ function scalar32<T>(cpu: u32, a: u32, b: u32): u32 {
   const x = reinterpret<f32>(a);
   const y = reinterpret<f32>(b);
   const r = op<T>().s(x, y);
-  if (isNormal32(r) && isPlain32(x) && isPlain32(y) && inexactIsFree(load<u32>(cpu + CPU_MXCSR))) {
+  if (isNormal32(r) && isPlain32(x) && isPlain32(y) && inexactIsFree(load<u32>(cpu, CPU_MXCSR))) {
     return reinterpret<u32>(r);
   }
   return rare32<T>(cpu, x, y, r);
 }
 
 function rare32<T>(cpu: u32, x: f32, y: f32, r: f32): u32 {
-  if (isPlain32(x) && isPlain32(y) && roundsToNearest(load<u32>(cpu + CPU_MXCSR))) {
+  if (isPlain32(x) && isPlain32(y) && roundsToNearest(load<u32>(cpu, CPU_MXCSR))) {
     const known = r == 0 ? op<T>().zero32(x, y) : isNormal32(r) && op<T>().exact32(x, y, r);
     if (known) return reinterpret<u32>(r);
   }
@@ -76,7 +76,7 @@ function packed64<T>(cpu: u32, a: v128, b: v128): v128 {
   const r = op<T>().dd(a, b);
   const zero = v128.and(zeroLanes64(r), op<T>().zeros64(a, b));
   const plain = v128.and(plainLanes64(a), plainLanes64(b));
-  if (everyLane64(v128.and(v128.or(normalLanes64(r), zero), plain)) && inexactIsFree(load<u32>(cpu + CPU_MXCSR))) {
+  if (everyLane64(v128.and(v128.or(normalLanes64(r), zero), plain)) && inexactIsFree(load<u32>(cpu, CPU_MXCSR))) {
     return r;
   }
   return slow64x2<T>(cpu, a, b);
@@ -95,7 +95,7 @@ function packed32<T>(cpu: u32, a: v128, b: v128): v128 {
   const r = op<T>().ssss(a, b);
   const zero = v128.and(zeroLanes32(r), op<T>().zeros32(a, b));
   const plain = v128.and(plainLanes32(a), plainLanes32(b));
-  if (everyLane32(v128.and(v128.or(normalLanes32(r), zero), plain)) && inexactIsFree(load<u32>(cpu + CPU_MXCSR))) {
+  if (everyLane32(v128.and(v128.or(normalLanes32(r), zero), plain)) && inexactIsFree(load<u32>(cpu, CPU_MXCSR))) {
     return r;
   }
   return slow32x4<T>(cpu, a, b);

@@ -34,7 +34,7 @@ import { begin, finish, pair, quad } from './slow';
 
 /** An inexact result may be returned; or an exact one. */
 function accepted(cpu: u32, exact: bool): bool {
-  const mxcsr = load<u32>(cpu + CPU_MXCSR);
+  const mxcsr = load<u32>(cpu, CPU_MXCSR);
   return inexactIsFree(mxcsr) || (exact && roundsToNearest(mxcsr));
 }
 
@@ -98,7 +98,7 @@ function rounded(x: f64, truncate: i32): f64 {
 /** Whether the integral value `r` of `x` is what the instruction gives, with the flags as they are. */
 function keeps(cpu: u32, x: f64, r: f64, truncate: i32): bool {
   if (r == x) return isPlain64(x);
-  const mxcsr = load<u32>(cpu + CPU_MXCSR);
+  const mxcsr = load<u32>(cpu, CPU_MXCSR);
   // Truncation does not ask RC, so only PE matters: PM and PE set. (MXCSR bits 5 and 12.)
   return isPlain64(x) && (truncate != 0 ? (mxcsr & 0x1020) == 0x1020 : inexactIsFree(mxcsr));
 }
@@ -151,7 +151,7 @@ export function sse_ss_to_i64(cpu: u32, a: u32, truncate: i32): i64 {
 
 /** CVTDQ2PS. */
 export function sse_dq_to_ps(cpu: u32, a: v128): v128 {
-  if (inexactIsFree(load<u32>(cpu + CPU_MXCSR))) return f32x4.convert_i32x4_s(a);
+  if (inexactIsFree(load<u32>(cpu, CPU_MXCSR))) return f32x4.convert_i32x4_s(a);
   begin(cpu);
   const r0 = i32_to_f32(v128.extract_lane<i32>(a, 0));
   const r1 = i32_to_f32(v128.extract_lane<i32>(a, 1));
@@ -167,7 +167,7 @@ export function sse_ps_to_dq(cpu: u32, a: v128, truncate: i32): v128 {
   const inside = v128.lt<f32>(v128.abs<f32>(r), f32x4.splat(2147483648.0));
   if (
     everyLane32(v128.and(inside, plainLanes32(a))) &&
-    (everyLane32(v128.eq<f32>(r, a)) || inexactIsFree(load<u32>(cpu + CPU_MXCSR)))
+    (everyLane32(v128.eq<f32>(r, a)) || inexactIsFree(load<u32>(cpu, CPU_MXCSR)))
   ) {
     return i32x4.trunc_sat_f32x4_s(r);
   }
@@ -194,7 +194,7 @@ export function sse_pd_to_dq(cpu: u32, a: v128, truncate: i32): v128 {
   const inside = v128.and(v128.ge<f64>(r, f64x2.splat(-2147483648.0)), v128.le<f64>(r, f64x2.splat(2147483647.0)));
   if (
     everyLane64(v128.and(inside, plainLanes64(a))) &&
-    (everyLane64(v128.eq<f64>(r, a)) || inexactIsFree(load<u32>(cpu + CPU_MXCSR)))
+    (everyLane64(v128.eq<f64>(r, a)) || inexactIsFree(load<u32>(cpu, CPU_MXCSR)))
   ) {
     return i32x4.trunc_sat_f64x2_s_zero(r);
   }
@@ -222,7 +222,7 @@ export function sse_pd_to_ps(cpu: u32, a: v128): v128 {
   // Zero results are exact where the operand is zero, and in the two lanes above.
   const zero = i8x16.shuffle(zeroLanes64(a), i64x2.splat(-1), 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23);
   const good = v128.or(normalLanes32(r), zero);
-  if (everyLane32(good) && inexactIsFree(load<u32>(cpu + CPU_MXCSR))) return r;
+  if (everyLane32(good) && inexactIsFree(load<u32>(cpu, CPU_MXCSR))) return r;
   begin(cpu);
   const r0 = f64_to_f32(v128.extract_lane<u64>(a, 0));
   const r1 = f64_to_f32(v128.extract_lane<u64>(a, 1));

@@ -78,7 +78,7 @@ function tries32(a: u32, b: u32, c: u32, signs: i32): bool {
 }
 
 export function sse_fma_sd(cpu: u32, a: u64, b: u64, c: u64, signs: i32): u64 {
-  if (inexactIsFree(load<u32>(cpu + CPU_MXCSR)) && tries64(a, b, c, signs)) return quick64;
+  if (inexactIsFree(load<u32>(cpu, CPU_MXCSR)) && tries64(a, b, c, signs)) return quick64;
   begin(cpu);
   const slow = f64_fma_signed(a, b, c, signs);
   finish(cpu);
@@ -86,7 +86,7 @@ export function sse_fma_sd(cpu: u32, a: u64, b: u64, c: u64, signs: i32): u64 {
 }
 
 export function sse_fma_ss(cpu: u32, a: u32, b: u32, c: u32, signs: i32): u32 {
-  if (inexactIsFree(load<u32>(cpu + CPU_MXCSR)) && tries32(a, b, c, signs)) return quick32;
+  if (inexactIsFree(load<u32>(cpu, CPU_MXCSR)) && tries32(a, b, c, signs)) return quick32;
   begin(cpu);
   const slow = f32_fma_signed(a, b, c, signs);
   finish(cpu);
@@ -98,7 +98,7 @@ function lane64(v: v128, i: u8): u64 {
 }
 
 export function sse_fma_pd(cpu: u32, a: v128, b: v128, c: v128, signs: i32): v128 {
-  if (inexactIsFree(load<u32>(cpu + CPU_MXCSR)) && tries64(lane64(a, 0), lane64(b, 0), lane64(c, 0), signs)) {
+  if (inexactIsFree(load<u32>(cpu, CPU_MXCSR)) && tries64(lane64(a, 0), lane64(b, 0), lane64(c, 0), signs)) {
     const low = quick64;
     if (tries64(lane64(a, 1), lane64(b, 1), lane64(c, 1), signs)) return pair(low, quick64);
   }
@@ -122,7 +122,7 @@ export function sse_fma_ps(cpu: u32, a: v128, b: v128, c: v128, signs: i32): v12
   const a3 = v128.extract_lane<u32>(a, 3);
   const b3 = v128.extract_lane<u32>(b, 3);
   const c3 = v128.extract_lane<u32>(c, 3);
-  if (inexactIsFree(load<u32>(cpu + CPU_MXCSR)) && tries32(a0, b0, c0, signs)) {
+  if (inexactIsFree(load<u32>(cpu, CPU_MXCSR)) && tries32(a0, b0, c0, signs)) {
     const q0 = quick32;
     if (tries32(a1, b1, c1, signs)) {
       const q1 = quick32;

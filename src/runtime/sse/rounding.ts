@@ -10,11 +10,11 @@ import { begin, finish, pair, quad } from './slow';
 const PE_PM: u32 = 0x1020;
 
 function modeOf(cpu: u32, imm: i32): i32 {
-  return imm & 4 ? i32((load<u32>(cpu + CPU_MXCSR) >> 13) & 3) : imm & 3;
+  return imm & 4 ? i32((load<u32>(cpu, CPU_MXCSR) >> 13) & 3) : imm & 3;
 }
 /** Whether an inexact result changes nothing: PE is not asked for, or set and masked already. */
 function inexactIsSilent(cpu: u32, imm: i32): bool {
-  return (imm & 8) != 0 || (load<u32>(cpu + CPU_MXCSR) & PE_PM) == PE_PM;
+  return (imm & 8) != 0 || (load<u32>(cpu, CPU_MXCSR) & PE_PM) == PE_PM;
 }
 
 function rounded<T>(x: T, mode: i32): T {

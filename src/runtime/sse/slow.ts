@@ -7,15 +7,15 @@ import { raise } from '../state';
 
 /** Starts an instruction: softfloat's environment from MXCSR. */
 export function begin(cpu: u32): void {
-  sse_begin(load<i32>(cpu + CPU_MXCSR));
+  sse_begin(load<i32>(cpu, CPU_MXCSR));
 }
 
 /** Ends it: flags into MXCSR; an unmasked one is noted in `sse_fault` for the row's check. */
 export function finish(cpu: u32): void {
-  const mxcsr = load<i32>(cpu + CPU_MXCSR);
-  store<i32>(cpu + CPU_MXCSR, sse_end(mxcsr));
+  const mxcsr = load<i32>(cpu, CPU_MXCSR);
+  store<i32>(cpu, sse_end(mxcsr), CPU_MXCSR);
   const fault = sse_fault(mxcsr);
-  if (fault != 0) store<u32>(cpu + CPU_SSE_FAULT, load<u32>(cpu + CPU_SSE_FAULT) | fault);
+  if (fault != 0) store<u32>(cpu, load<u32>(cpu, CPU_SSE_FAULT) | fault, CPU_SSE_FAULT);
 }
 
 /**
@@ -23,16 +23,16 @@ export function finish(cpu: u32): void {
  * found before the operation is unmasked in any part, those found after it are not reported from any.
  */
 export function sse_raise_parts(cpu: u32, before: u32): u32 {
-  if (load<u32>(cpu + CPU_SSE_FAULT) & PRE) {
-    store<u32>(cpu + CPU_MXCSR, before | (load<u32>(cpu + CPU_MXCSR) & PRE));
+  if (load<u32>(cpu, CPU_SSE_FAULT) & PRE) {
+    store<u32>(cpu, before | (load<u32>(cpu, CPU_MXCSR) & PRE), CPU_MXCSR);
   }
   return sse_raise(cpu);
 }
 
 /** Records the fault that `sse_fault` announces: #XM, or #UD if the guest has not enabled it (SDM vol.1 11.5.1). */
 export function sse_raise(cpu: u32): u32 {
-  store<u32>(cpu + CPU_SSE_FAULT, 0);
-  return raise(cpu, (load<u32>(cpu + CPU_CR4) & CR4_OSXMMEXCPT) != 0 ? EXC_XM : EXC_UD, 0);
+  store<u32>(cpu, 0, CPU_SSE_FAULT);
+  return raise(cpu, (load<u32>(cpu, CPU_CR4) & CR4_OSXMMEXCPT) != 0 ? EXC_XM : EXC_UD, 0);
 }
 
 /** The vector of four 32-bit elements. */

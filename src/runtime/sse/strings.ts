@@ -44,10 +44,10 @@ function terminated(at: u32, most: i32): i32 {
 }
 
 function a(cpu: u32, i: i32): i32 {
-  return load<i32>(cpu + FIRST + (i << 2));
+  return load<i32>(cpu + (i << 2), FIRST);
 }
 function b(cpu: u32, i: i32): i32 {
-  return load<i32>(cpu + SECOND + (i << 2));
+  return load<i32>(cpu + (i << 2), SECOND);
 }
 
 /** Whether element j of the second string is one of the first, or in one of its ranges (pairs of limits). */

@@ -21,28 +21,28 @@ import { BUSY, C1, physical, refreshPending, registerAt, updateStatus } from './
  * second opcode byte (SDM vol.1 figure 8-7).
  */
 export function x87_instruction(cpu: u32, fop: i32, ip: u64): void {
-  store<u32>(cpu + CPU_FOP, fop);
-  store<u64>(cpu + CPU_FIP, ip);
-  store<u32>(cpu + CPU_FCS, load<u16>(cpu + CPU_SEG_SEL + SEG_CS * 2));
+  store<u32>(cpu, fop, CPU_FOP);
+  store<u64>(cpu, ip, CPU_FIP);
+  store<u32>(cpu, load<u16>(cpu, CPU_SEG_SEL + SEG_CS * 2), CPU_FCS);
 }
 
 /** Records FDP and FDS of a memory operand: segment register number and offset (not linear address). */
 export function x87_data_pointer(cpu: u32, segment: i32, offset: u64): void {
-  store<u64>(cpu + CPU_FDP, offset);
-  store<u32>(cpu + CPU_FDS, load<u16>(cpu + CPU_SEG_SEL + u32(segment) * 2));
+  store<u64>(cpu, offset, CPU_FDP);
+  store<u32>(cpu, load<u16>(cpu + u32(segment) * 2, CPU_SEG_SEL), CPU_FDS);
 }
 
 /** FNINIT. */
 export function x87_fninit(cpu: u32): void {
-  store<u32>(cpu + CPU_FCW, 0x37f);
-  store<u32>(cpu + CPU_FSW, 0);
-  store<u32>(cpu + CPU_FTOP, 0);
-  store<u32>(cpu + CPU_FEMPTY, 0xff);
-  store<u32>(cpu + CPU_FOP, 0);
-  store<u64>(cpu + CPU_FIP, 0);
-  store<u64>(cpu + CPU_FDP, 0);
-  store<u32>(cpu + CPU_FCS, 0);
-  store<u32>(cpu + CPU_FDS, 0);
+  store<u32>(cpu, 0x37f, CPU_FCW);
+  store<u32>(cpu, 0, CPU_FSW);
+  store<u32>(cpu, 0, CPU_FTOP);
+  store<u32>(cpu, 0xff, CPU_FEMPTY);
+  store<u32>(cpu, 0, CPU_FOP);
+  store<u64>(cpu, 0, CPU_FIP);
+  store<u64>(cpu, 0, CPU_FDP);
+  store<u32>(cpu, 0, CPU_FCS);
+  store<u32>(cpu, 0, CPU_FDS);
   refreshPending(cpu);
 }
 
@@ -54,25 +54,25 @@ export function x87_fnclex(cpu: u32): void {
 
 /** Loads the control word: bits 0-5 masks, 8-9 PC, 10-11 RC, 12 infinity control; bit 6 reads as 1. */
 export function x87_fldcw(cpu: u32, value: i32): void {
-  store<u32>(cpu + CPU_FCW, (value & 0x1f3f) | 0x40);
+  store<u32>(cpu, (value & 0x1f3f) | 0x40, CPU_FCW);
   refreshPending(cpu);
 }
 
 /** The status word with TOP, as FNSTSW stores it. */
 export function x87_status(cpu: u32): i32 {
-  return load<i32>(cpu + CPU_FSW) | (load<i32>(cpu + CPU_FTOP) << 11);
+  return load<i32>(cpu, CPU_FSW) | (load<i32>(cpu, CPU_FTOP) << 11);
 }
 
 /** Loads the status word with TOP. */
 export function x87_set_status(cpu: u32, value: i32): void {
-  store<u32>(cpu + CPU_FSW, value & 0xc7ff);
-  store<u32>(cpu + CPU_FTOP, (value >> 11) & 7);
+  store<u32>(cpu, value & 0xc7ff, CPU_FSW);
+  store<u32>(cpu, (value >> 11) & 7, CPU_FTOP);
   refreshPending(cpu);
 }
 
 /** FINCSTP (1), FDECSTP (-1). */
 export function x87_rotate(cpu: u32, by: i32): void {
-  store<u32>(cpu + CPU_FTOP, physical(cpu, by));
+  store<u32>(cpu, physical(cpu, by), CPU_FTOP);
   updateStatus(cpu, C1, 0);
 }
 
@@ -84,7 +84,7 @@ export function x87_tag_word(cpu: u32): i32 {
 }
 
 function tag(cpu: u32, r: i32): i32 {
-  if (((load<u32>(cpu + CPU_FEMPTY) >> r) & 1) != 0) return 3;
+  if (((load<u32>(cpu, CPU_FEMPTY) >> r) & 1) != 0) return 3;
   const at = cpu + CPU_FPR + (u32(r) << 4);
   const sig = load<u64>(at);
   const exponent = load<u16>(at, 8) & 0x7fff;
@@ -96,7 +96,7 @@ function tag(cpu: u32, r: i32): i32 {
 export function x87_set_tag_word(cpu: u32, word: i32): void {
   let empty = 0;
   for (let r = 0; r < 8; r++) if (((word >> (r << 1)) & 3) == 3) empty |= 1 << r;
-  store<u32>(cpu + CPU_FEMPTY, empty);
+  store<u32>(cpu, empty, CPU_FEMPTY);
 }
 
 // Environment images (SDM vol.1 figures 8-9 to 8-12). `form`: bit 0 32-bit operand size, bit 1 protected mode
@@ -112,10 +112,10 @@ export function x87_env_size(_cpu: u32, form: i32): i32 {
 
 /** FNSTENV: builds the image at `to`. The row writes it to the guest and then calls x87_fnstenv_commit. */
 export function x87_fnstenv(cpu: u32, to: u32, form: i32): void {
-  const ip = load<u64>(cpu + CPU_FIP);
-  const dp = load<u64>(cpu + CPU_FDP);
-  const op = load<u32>(cpu + CPU_FOP) & 0x7ff;
-  const fcw = load<u32>(cpu + CPU_FCW);
+  const ip = load<u64>(cpu, CPU_FIP);
+  const dp = load<u64>(cpu, CPU_FDP);
+  const op = load<u32>(cpu, CPU_FOP) & 0x7ff;
+  const fcw = load<u32>(cpu, CPU_FCW);
   const fsw = u32(x87_status(cpu));
   const ftw = u32(x87_tag_word(cpu));
   const isProtected = (form & FORM_PROTECTED) != 0;
@@ -126,9 +126,9 @@ export function x87_fnstenv(cpu: u32, to: u32, form: i32): void {
     store<u32>(to, ftw | 0xffff0000, 8);
     if (isProtected) {
       store<u32>(to, u32(ip), 12);
-      store<u32>(to, (load<u32>(cpu + CPU_FCS) & 0xffff) | (op << 16), 16);
+      store<u32>(to, (load<u32>(cpu, CPU_FCS) & 0xffff) | (op << 16), 16);
       store<u32>(to, u32(dp), 20);
-      store<u32>(to, load<u32>(cpu + CPU_FDS) | 0xffff0000, 24);
+      store<u32>(to, load<u32>(cpu, CPU_FDS) | 0xffff0000, 24);
     } else {
       store<u32>(to, (u32(ip) & 0xffff) | 0xffff0000, 12);
       store<u32>(to, ((u32(ip >> 16) & 0xffff) << 12) | op, 16);
@@ -143,8 +143,8 @@ export function x87_fnstenv(cpu: u32, to: u32, form: i32): void {
   store<u16>(to, u32(ip), 6);
   store<u16>(to, u32(dp), 10);
   if (isProtected) {
-    store<u16>(to, load<u32>(cpu + CPU_FCS), 8);
-    store<u16>(to, load<u32>(cpu + CPU_FDS), 12);
+    store<u16>(to, load<u32>(cpu, CPU_FCS), 8);
+    store<u16>(to, load<u32>(cpu, CPU_FDS), 12);
   } else {
     store<u16>(to, ((u32(ip >> 16) & 15) << 12) | op, 8);
     store<u16>(to, (u32(dp >> 16) & 15) << 12, 12);
@@ -153,7 +153,7 @@ export function x87_fnstenv(cpu: u32, to: u32, form: i32): void {
 
 /** The end of FNSTENV: all exceptions are masked. */
 export function x87_fnstenv_commit(cpu: u32): void {
-  store<u32>(cpu + CPU_FCW, load<u32>(cpu + CPU_FCW) | 0x3f);
+  store<u32>(cpu, load<u32>(cpu, CPU_FCW) | 0x3f, CPU_FCW);
   refreshPending(cpu);
 }
 
@@ -168,20 +168,20 @@ export function x87_fldenv(cpu: u32, from: u32, form: i32): void {
   let ip = u64(wide ? load<u32>(at) : load<u16>(at));
   let dp = u64(wide ? load<u32>(at + step * 2) : load<u16>(at + step * 2));
   if ((form & FORM_PROTECTED) != 0) {
-    store<u32>(cpu + CPU_FCS, load<u16>(at + step));
-    store<u32>(cpu + CPU_FDS, load<u16>(at + step * 3));
-    if (wide) store<u32>(cpu + CPU_FOP, load<u16>(at + step + 2) & 0x7ff);
+    store<u32>(cpu, load<u16>(at + step), CPU_FCS);
+    store<u32>(cpu, load<u16>(at + step * 3), CPU_FDS);
+    if (wide) store<u32>(cpu, load<u16>(at + step, 2) & 0x7ff, CPU_FOP);
   } else {
     const ipHigh = wide ? load<u32>(at + step) : load<u16>(at + step);
     const dpHigh = wide ? load<u32>(at + step * 3) : load<u16>(at + step * 3);
-    store<u32>(cpu + CPU_FOP, ipHigh & 0x7ff);
+    store<u32>(cpu, ipHigh & 0x7ff, CPU_FOP);
     ip = (ip & 0xffff) | (u64((ipHigh >> 12) & 0xffff) << 16);
     dp = (dp & 0xffff) | (u64((dpHigh >> 12) & 0xffff) << 16);
-    store<u32>(cpu + CPU_FCS, 0);
-    store<u32>(cpu + CPU_FDS, 0);
+    store<u32>(cpu, 0, CPU_FCS);
+    store<u32>(cpu, 0, CPU_FDS);
   }
-  store<u64>(cpu + CPU_FIP, ip);
-  store<u64>(cpu + CPU_FDP, dp);
+  store<u64>(cpu, ip, CPU_FIP);
+  store<u64>(cpu, dp, CPU_FDP);
 }
 
 /** FNSAVE: builds the image at `to`, 94 or 108 bytes. The row writes it to the guest and then calls x87_fninit. */

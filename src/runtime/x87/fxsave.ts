@@ -30,18 +30,18 @@ export const FORM_16_XMM: i32 = 2;
 
 /** The x87 part of the image: bytes 0-23 and 32-159. */
 export function fx_store_x87(cpu: u32, to: u32, form: i32): void {
-  store<u16>(to, load<u32>(cpu + CPU_FCW));
+  store<u16>(to, load<u32>(cpu, CPU_FCW));
   store<u16>(to, x87_status(cpu), 2);
-  store<u16>(to, ~load<u32>(cpu + CPU_FEMPTY) & 0xff, 4);
-  store<u16>(to, load<u32>(cpu + CPU_FOP) & 0x7ff, 6);
-  const ip = load<u64>(cpu + CPU_FIP);
-  const dp = load<u64>(cpu + CPU_FDP);
+  store<u16>(to, ~load<u32>(cpu, CPU_FEMPTY) & 0xff, 4);
+  store<u16>(to, load<u32>(cpu, CPU_FOP) & 0x7ff, 6);
+  const ip = load<u64>(cpu, CPU_FIP);
+  const dp = load<u64>(cpu, CPU_FDP);
   if ((form & FORM_WIDE_POINTERS) != 0) {
     store<u64>(to, ip, 8);
     store<u64>(to, dp, 16);
   } else {
-    store<u64>(to, (ip & 0xffffffff) | (u64(load<u16>(cpu + CPU_FCS)) << 32), 8);
-    store<u64>(to, (dp & 0xffffffff) | (u64(load<u16>(cpu + CPU_FDS)) << 32), 16);
+    store<u64>(to, (ip & 0xffffffff) | (u64(load<u16>(cpu, CPU_FCS)) << 32), 8);
+    store<u64>(to, (dp & 0xffffffff) | (u64(load<u16>(cpu, CPU_FDS)) << 32), 16);
   }
   for (let i = 0; i < 8; i++) {
     const from = registerAt(cpu, i);
@@ -55,13 +55,13 @@ export function fx_store_x87(cpu: u32, to: u32, form: i32): void {
 export function fx_load_x87(cpu: u32, from: u32, form: i32): void {
   x87_fldcw(cpu, load<u16>(from));
   x87_set_status(cpu, load<u16>(from, 2));
-  store<u32>(cpu + CPU_FEMPTY, ~u32(load<u8>(from, 4)) & 0xff);
-  store<u32>(cpu + CPU_FOP, load<u16>(from, 6) & 0x7ff);
+  store<u32>(cpu, ~u32(load<u8>(from, 4)) & 0xff, CPU_FEMPTY);
+  store<u32>(cpu, load<u16>(from, 6) & 0x7ff, CPU_FOP);
   const wide = (form & FORM_WIDE_POINTERS) != 0;
-  store<u64>(cpu + CPU_FIP, wide ? load<u64>(from, 8) : u64(load<u32>(from, 8)));
-  store<u64>(cpu + CPU_FDP, wide ? load<u64>(from, 16) : u64(load<u32>(from, 16)));
-  store<u32>(cpu + CPU_FCS, wide ? 0 : load<u16>(from, 12));
-  store<u32>(cpu + CPU_FDS, wide ? 0 : load<u16>(from, 20));
+  store<u64>(cpu, wide ? load<u64>(from, 8) : u64(load<u32>(from, 8)), CPU_FIP);
+  store<u64>(cpu, wide ? load<u64>(from, 16) : u64(load<u32>(from, 16)), CPU_FDP);
+  store<u32>(cpu, wide ? 0 : load<u16>(from, 12), CPU_FCS);
+  store<u32>(cpu, wide ? 0 : load<u16>(from, 20), CPU_FDS);
   for (let i = 0; i < 8; i++) {
     const to = registerAt(cpu, i);
     const at = from + 32 + (u32(i) << 4);
@@ -74,21 +74,21 @@ export function fx_load_x87(cpu: u32, from: u32, form: i32): void {
 export function fx_init_x87(cpu: u32): void {
   x87_fldcw(cpu, 0x37f);
   x87_set_status(cpu, 0);
-  store<u32>(cpu + CPU_FEMPTY, 0xff);
-  store<u32>(cpu + CPU_FOP, 0);
-  store<u64>(cpu + CPU_FIP, 0);
-  store<u64>(cpu + CPU_FDP, 0);
-  store<u32>(cpu + CPU_FCS, 0);
-  store<u32>(cpu + CPU_FDS, 0);
+  store<u32>(cpu, 0xff, CPU_FEMPTY);
+  store<u32>(cpu, 0, CPU_FOP);
+  store<u64>(cpu, 0, CPU_FIP);
+  store<u64>(cpu, 0, CPU_FDP);
+  store<u32>(cpu, 0, CPU_FCS);
+  store<u32>(cpu, 0, CPU_FDS);
   for (let r: u32 = 0; r < 8; r++) {
-    store<u64>(cpu + CPU_FPR + (r << 4), 0);
+    store<u64>(cpu + (r << 4), 0, CPU_FPR);
     store<u64>(cpu + CPU_FPR + (r << 4), 0, 8);
   }
 }
 
 /** MXCSR and its mask: bytes 24-31. */
 export function fx_store_mxcsr(cpu: u32, to: u32): void {
-  store<u32>(to, load<u32>(cpu + CPU_MXCSR), 24);
+  store<u32>(to, load<u32>(cpu, CPU_MXCSR), 24);
   store<u32>(to, MXCSR_MASK, 28);
 }
 
@@ -96,7 +96,7 @@ export function fx_store_mxcsr(cpu: u32, to: u32): void {
 export function fx_load_mxcsr(cpu: u32, from: u32): i32 {
   const value = load<u32>(from, 24);
   if ((value & ~MXCSR_MASK) != 0) return 1;
-  store<u32>(cpu + CPU_MXCSR, value);
+  store<u32>(cpu, value, CPU_MXCSR);
   return 0;
 }
 
@@ -130,8 +130,8 @@ export function x87_fxrstor(cpu: u32, from: u32, form: i32): i32 {
 
 /** Every MMX instruction but EMMS: TOP = 0, all registers in use (SDM vol.1 9.5.1). */
 export function x87_mmx_enter(cpu: u32): void {
-  store<u32>(cpu + CPU_FTOP, 0);
-  store<u32>(cpu + CPU_FEMPTY, 0);
+  store<u32>(cpu, 0, CPU_FTOP);
+  store<u32>(cpu, 0, CPU_FEMPTY);
 }
 
 /** Writes MMn: its sign and exponent become ones. */
@@ -143,6 +143,6 @@ export function x87_mmx_write(cpu: u32, n: i32, value: u64): void {
 
 /** EMMS. */
 export function x87_emms(cpu: u32): void {
-  store<u32>(cpu + CPU_FTOP, 0);
-  store<u32>(cpu + CPU_FEMPTY, 0xff);
+  store<u32>(cpu, 0, CPU_FTOP);
+  store<u32>(cpu, 0xff, CPU_FEMPTY);
 }

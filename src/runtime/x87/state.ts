@@ -32,14 +32,14 @@ class Insn {
 
 /** Starts an instruction that can raise exceptions: environment from the control word, no flags. */
 export function begin(cpu: u32): void {
-  x87_environment(load<u32>(cpu + CPU_FCW));
+  x87_environment(load<u32>(cpu, CPU_FCW));
   Insn.stackFault = 0;
   Insn.overflow = 0;
 }
 
 /** Physical number of ST(i). */
 export function physical(cpu: u32, i: i32): i32 {
-  return (load<i32>(cpu + CPU_FTOP) + i) & 7;
+  return (load<i32>(cpu, CPU_FTOP) + i) & 7;
 }
 
 /** Address of ST(i). */
@@ -49,7 +49,7 @@ export function registerAt(cpu: u32, i: i32): u32 {
 
 /** Whether ST(i) is empty. */
 export function isEmpty(cpu: u32, i: i32): bool {
-  return ((load<u32>(cpu + CPU_FEMPTY) >> physical(cpu, i)) & 1) != 0;
+  return ((load<u32>(cpu, CPU_FEMPTY) >> physical(cpu, i)) & 1) != 0;
 }
 
 /** Writes ST(i) and marks it in use. */
@@ -57,7 +57,7 @@ export function writeSt(cpu: u32, i: i32, sig: u64, se: i32): void {
   const at = registerAt(cpu, i);
   store<u64>(at, sig);
   store<u64>(at, u64(se & 0xffff), 8);
-  store<u32>(cpu + CPU_FEMPTY, load<u32>(cpu + CPU_FEMPTY) & ~(1 << physical(cpu, i)));
+  store<u32>(cpu, load<u32>(cpu, CPU_FEMPTY) & ~(1 << physical(cpu, i)), CPU_FEMPTY);
 }
 
 /** A = ST(i). */
@@ -74,20 +74,20 @@ export function bFromSt(cpu: u32, i: i32): void {
 
 /** Decrements TOP. */
 export function pushTop(cpu: u32): void {
-  store<u32>(cpu + CPU_FTOP, (load<u32>(cpu + CPU_FTOP) - 1) & 7);
+  store<u32>(cpu, (load<u32>(cpu, CPU_FTOP) - 1) & 7, CPU_FTOP);
 }
 
 /** Marks ST(0) empty and increments TOP, `count` times. */
 export function pop(cpu: u32, count: i32): void {
   for (let n = 0; n < count; n++) {
-    store<u32>(cpu + CPU_FEMPTY, load<u32>(cpu + CPU_FEMPTY) | (1 << physical(cpu, 0)));
-    store<u32>(cpu + CPU_FTOP, (load<u32>(cpu + CPU_FTOP) + 1) & 7);
+    store<u32>(cpu, load<u32>(cpu, CPU_FEMPTY) | (1 << physical(cpu, 0)), CPU_FEMPTY);
+    store<u32>(cpu, (load<u32>(cpu, CPU_FTOP) + 1) & 7, CPU_FTOP);
   }
 }
 
 /** Replaces the bits `clear` of the status word by `set`. */
 export function updateStatus(cpu: u32, clear: i32, set: i32): void {
-  store<u32>(cpu + CPU_FSW, (load<i32>(cpu + CPU_FSW) & ~clear) | set);
+  store<u32>(cpu, (load<i32>(cpu, CPU_FSW) & ~clear) | set, CPU_FSW);
 }
 
 /** Raises a stack underflow: an operand register is empty. */
@@ -124,7 +124,7 @@ export function commit(cpu: u32): i32 {
   else if ((flags & PE) != 0 && Fp.roundedUp != 0) set |= C1;
   if ((flags & ~Fp.masks) != 0) {
     set |= ES | BUSY;
-    store<u32>(cpu + CPU_FPU_TRAP, load<u32>(cpu + CPU_FPU_TRAP) | ES);
+    store<u32>(cpu, load<u32>(cpu, CPU_FPU_TRAP) | ES, CPU_FPU_TRAP);
   }
   updateStatus(cpu, C1, set);
   return set & ES;
@@ -132,12 +132,12 @@ export function commit(cpu: u32): i32 {
 
 /** Recomputes ES and B after the control word or the flags were loaded. */
 export function refreshPending(cpu: u32): void {
-  const status = load<i32>(cpu + CPU_FSW) & ~(ES | BUSY);
-  const pending = status & ~load<i32>(cpu + CPU_FCW) & 0x3f;
+  const status = load<i32>(cpu, CPU_FSW) & ~(ES | BUSY);
+  const pending = status & ~load<i32>(cpu, CPU_FCW) & 0x3f;
   const summary = pending != 0 ? ES : 0;
-  store<u32>(cpu + CPU_FSW, summary != 0 ? status | ES | BUSY : status);
+  store<u32>(cpu, summary != 0 ? status | ES | BUSY : status, CPU_FSW);
   // fpu_trap: ES besides CR0.EM and CR0.TS, which have other bits.
-  store<u32>(cpu + CPU_FPU_TRAP, (load<u32>(cpu + CPU_FPU_TRAP) & ~ES) | summary);
+  store<u32>(cpu, (load<u32>(cpu, CPU_FPU_TRAP) & ~ES) | summary, CPU_FPU_TRAP);
 }
 
 /** Ends an instruction whose result goes to ST(i), then pops: sig with F80.se. */

@@ -298,7 +298,7 @@ export function x87_fcmov(cpu: u32, i: i32, condition: i32): i32 {
 
 /** FFREE ST(i), and FFREEP with pops = 1. */
 export function x87_ffree(cpu: u32, i: i32, pops: i32): void {
-  store<u32>(cpu + CPU_FEMPTY, load<u32>(cpu + CPU_FEMPTY) | (1 << physical(cpu, i)));
+  store<u32>(cpu, load<u32>(cpu, CPU_FEMPTY) | (1 << physical(cpu, i)), CPU_FEMPTY);
   pop(cpu, pops);
   updateStatus(cpu, C1, 0);
 }
