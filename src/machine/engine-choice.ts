@@ -46,10 +46,10 @@ export function chooseEngine(option: EngineOption, kvm: () => KvmFacts, limitNs:
     return { engine: 'kvm', reason: `asked for${slow}` };
   }
   if (!facts.usable) return { engine: 'bt', reason: `no usable /dev/kvm: ${problemOf(facts)[0]}` };
+  if (facts.systemCalls === false) return { engine: 'bt', reason: '/dev/kvm leaves a guest at level 3 on SYSCALL' };
   if (ns > limitNs) {
     return { engine: 'bt', reason: `/dev/kvm takes ${Math.round(ns)} ns for an instruction of guest kernel code` };
   }
-  if (facts.systemCalls === false) return { engine: 'bt', reason: '/dev/kvm leaves a guest at level 3 on SYSCALL' };
   return { engine: 'kvm', reason: `/dev/kvm takes ${ns.toFixed(2)} ns for an instruction of guest kernel code` };
 }
 

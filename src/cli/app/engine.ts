@@ -75,9 +75,10 @@ async function engineOf(o: EngineOptions): Promise<{ engine: ChosenEngine; openV
   const { chooseEngine } = await import('../../machine/engine-choice.ts');
   const soft = o.engine === 'interp' || o.engine === 'bt';
   if (soft && !o.switchable) return { engine: o.engine, openVm: undefined };
-  const { examineKvm, KERNEL_NS_LIMIT } = await import('../../hv/kvm/evidence.ts');
+  const { examineKvm, examineKvmForChoice, KERNEL_NS_LIMIT } = await import('../../hv/kvm/evidence.ts');
   return asHostError(async () => {
-    const { engine } = chooseEngine(o.engine, examineKvm, KERNEL_NS_LIMIT);
+    const examine = o.engine === 'auto' ? examineKvmForChoice : examineKvm;
+    const { engine } = chooseEngine(o.engine, examine, KERNEL_NS_LIMIT);
     const openVm = engine === 'kvm' || o.switchable ? await vmOpener(o.irqchip ?? 'auto') : undefined;
     return { engine, openVm };
   });

@@ -61,8 +61,31 @@ const LIMIT_NS = 250e6;
 const PATIENCE_MS = 5000;
 const RPL3 = 3;
 
-/** Never throws for what it finds. Takes about 30 ms. */
-export function examineKvm(path = '/dev/kvm'): KvmEvidence {
+/** All of it. Never throws for what it finds. Takes 30 ms, or 120 where guests' kernels are emulated. */
+export const examineKvm = (path?: string): KvmEvidence =>
+  examine(path, (hypervisor) => ({
+    apiVersion: hypervisor.apiVersion,
+    irqchip: hypervisor.hasIrqchip,
+    paging32: runsPaging32(hypervisor),
+    systemCalls: makesSystemCalls(hypervisor),
+    tscScaling: hypervisor.capability('TSC_CONTROL') > 0,
+    hypercalls: hypervisor.capability('XEN_HVM') > 0,
+    kernelNs: loopNs(hypervisor, false, KERNEL_ROUNDS),
+    userNs: loopNs(hypervisor, true, USER_ROUNDS),
+    exitNs: exitNs(hypervisor),
+  }));
+
+/** What the choice of an engine needs: without system calls nothing is measured. Never throws either. */
+export const examineKvmForChoice = (path?: string): KvmEvidence =>
+  examine(path, (hypervisor) => {
+    const systemCalls = makesSystemCalls(hypervisor);
+    return systemCalls ? { systemCalls, kernelNs: loopNs(hypervisor, false, KERNEL_ROUNDS) } : { systemCalls };
+  });
+
+function examine(
+  path = '/dev/kvm',
+  look: (hypervisor: KvmHypervisor) => Omit<KvmEvidence, 'usable' | 'problem'>,
+): KvmEvidence {
   let hypervisor: KvmHypervisor;
   try {
     hypervisor = KvmHypervisor.open(path);
@@ -70,18 +93,7 @@ export function examineKvm(path = '/dev/kvm'): KvmEvidence {
     return unusable(error);
   }
   try {
-    return {
-      usable: true,
-      apiVersion: hypervisor.apiVersion,
-      irqchip: hypervisor.hasIrqchip,
-      paging32: runsPaging32(hypervisor),
-      systemCalls: makesSystemCalls(hypervisor),
-      tscScaling: hypervisor.capability('TSC_CONTROL') > 0,
-      hypercalls: hypervisor.capability('XEN_HVM') > 0,
-      kernelNs: loopNs(hypervisor, false, KERNEL_ROUNDS),
-      userNs: loopNs(hypervisor, true, USER_ROUNDS),
-      exitNs: exitNs(hypervisor),
-    };
+    return { usable: true, ...look(hypervisor) };
   } catch (error) {
     return unusable(error);
   } finally {
