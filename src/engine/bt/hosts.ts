@@ -207,7 +207,7 @@ export abstract class RegionHosts extends RegionAddresses {
       this.addendOf({ first, last, bytes }, write, () => span.leavesAt(this.leave())),
     );
   }
-  /** What the host's address of a range is above it, by the TLB; `leave` leaves if it is not there; `atOnce`: without having it filled. */
+  /** By the TLB, what a range's host address is above it. `leave` leaves if it has none; `atOnce`: without filling it. */
   protected tlbAddend(
     va: Expr,
     bytes: number,
