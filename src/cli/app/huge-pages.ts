@@ -1,8 +1,7 @@
 /**
  * Large pages of the host's behind a guest's memory: Linux gives them to those who ask (MADV_HUGEPAGE) where
  * transparent_hugepage says `madvise`, as distributions have it; with `always` it does so by itself. Random loads of a
- * guest over 64 MiB take 0.87 of the time with them; pages that a guest touches first 0.86 to 0.94, as the host has fewer
- * to clear one by one.
+ * guest over 64 MiB take 0.87 of the time with them.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -13,9 +12,15 @@ const LEAST_BYTES = 64 << 20;
 const PAGE = 4096;
 const MADV_HUGEPAGE = 14;
 
-/** Asks for large pages. Without them all works as well, so nothing is said where they cannot be had. */
+/** A kernel that boots touches memory here and there: clearing whole large pages would cost it a few percent of its time. */
+const WAIT_MS = 3000;
+
+/** Asks for large pages, in a while. Without them all works as well, so nothing is said where they cannot be had. */
 export function adviseHugePages(memory: ArrayBuffer): void {
-  if (memory.byteLength < LEAST_BYTES || !isToBeAsked()) return;
+  if (memory.byteLength >= LEAST_BYTES && isToBeAsked()) setTimeout(() => ask(memory), WAIT_MS).unref();
+}
+
+function ask(memory: ArrayBuffer): void {
   try {
     const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
     const madvise = koffi.load('libc.so.6').func('int madvise(void *start, size_t length, int advice)');
