@@ -68,10 +68,10 @@ import {
   TLB_CTX_USER,
   TLB_OFFSET,
 } from './gen/layout';
-import { wide_refresh } from './wide-tlb';
 import { set_itlb_ctx } from './itlb';
 import { in_space } from './spaces';
 import { DR7_ENABLES, refresh_watched } from './watch';
+import { wide_refresh } from './wide-tlb';
 
 /** Register numbers. */
 export const RAX: u32 = 0;
