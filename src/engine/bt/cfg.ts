@@ -57,13 +57,12 @@ export interface RegionLimits {
 }
 export const REGION_LIMITS: RegionLimits = { maxInsns: 300, maxBlocks: 80 };
 
-/** Vocabulary that only the interpreter carries out. */
-const INTERPRETED_METHODS = new Set(['transfer']);
 /**
- * A probe finds out whether all stores of an instruction will go well. A region, which has nothing to undo, believes that of
- * locked accesses alone: they are in the page that is probed, so that what comes behind the probe hits too.
+ * Vocabulary that only the interpreter carries out. Of a probe, which finds out whether all stores of an instruction will go
+ * well, a region believes that of locked accesses alone: theirs are where the probe was, so that none misses behind another.
  */
-const isProbed = (row: Row, method: string): boolean => method === 'probeStore' && !row.lock;
+const isInterpreted = (row: Row, method: string): boolean =>
+  method === 'transfer' || (method === 'probeStore' && !row.lock);
 const isTranslatableHelper = (name: string): boolean =>
   /^(sse|x87|aes|sha1|sha256)_|^clmul$/.test(name) || SYNCED_HELPERS.has(name);
 /** Units whose instructions are translated. */
@@ -101,7 +100,7 @@ function isTranslatableRow(row: Row, long: boolean, methods: { has(name: string)
   const ends = row.ends && !isBranch(row);
   if (ends && (use.helpers.size === 0 || [...use.helpers].some((h) => !SYNCED_HELPERS.has(h)))) return false;
   if (!UNITS.includes(row.unit) || isGather(row)) return false;
-  for (const m of use.methods) if (INTERPRETED_METHODS.has(m) || isProbed(row, m) || !methods.has(m)) return false;
+  for (const m of use.methods) if (isInterpreted(row, m) || !methods.has(m)) return false;
   for (const h of use.helpers) if (!isTranslatableHelper(h)) return false;
   return true;
 }

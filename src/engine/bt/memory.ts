@@ -95,7 +95,7 @@ export abstract class RegionMemory extends RegionLoopPages {
     this.irreversible = true;
     this.f.store(STORE[w], host, 0, value);
   }
-  /** Of an access that is in one page with what comes behind it. */
+  /** For locked accesses: see isInterpreted in cfg.ts. */
   probeStore(w: Width | 128, seg: SegRef, offset: Expr): void {
     this.host(this.implicit(seg, offset), w / 8, true);
   }

@@ -17,7 +17,7 @@ import {
   CPU_MXCSR,
   CPU_YMM,
 } from '../gen/layout';
-import { x87_fldcw, x87_set_status, x87_status } from './control';
+import { x87_fldcw, x87_fninit, x87_set_status, x87_status } from './control';
 import { registerAt } from './state';
 
 /** MXCSR bits that exist: DAZ included. */
@@ -70,16 +70,9 @@ export function fx_load_x87(cpu: u32, from: u32, form: i32): void {
   }
 }
 
-/** The x87 part of the initial state (XRSTOR with the component in its initial configuration). */
+/** The x87 part of the initial state (XRSTOR with the component in its initial configuration): FNINIT, and registers of zeros. */
 export function fx_init_x87(cpu: u32): void {
-  x87_fldcw(cpu, 0x37f);
-  x87_set_status(cpu, 0);
-  store<u32>(cpu, 0xff, CPU_FEMPTY);
-  store<u32>(cpu, 0, CPU_FOP);
-  store<u64>(cpu, 0, CPU_FIP);
-  store<u64>(cpu, 0, CPU_FDP);
-  store<u32>(cpu, 0, CPU_FCS);
-  store<u32>(cpu, 0, CPU_FDS);
+  x87_fninit(cpu);
   for (let r: u32 = 0; r < 8; r++) {
     store<u64>(cpu + (r << 4), 0, CPU_FPR);
     store<u64>(cpu + CPU_FPR + (r << 4), 0, 8);
